@@ -1,0 +1,60 @@
+// Package bundle opens an OCI bundle: a directory with config.json and, usually,
+// the root filesystem that it names.
+//
+// The file is read strictly: keys match exactly, a value must fit the type of its
+// field, and all that don't are reported at once with their paths. Whether the
+// values make sense together is the business of package validate.
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ConfigFile is the name of the file in a bundle that describes the container.
+const ConfigFile = "config.json"
+
+// MaxConfigSize is the size in bytes of the largest config.json that Load reads,
+// 16 MiB. Real ones have 3 to 30 KiB, and each byte is kept in memory.
+const MaxConfigSize = 16 << 20
+
+// Bundle is a loaded bundle. It is not changed after Load: strings in Spec share
+// the memory of Raw.
+type Bundle struct {
+	Dir string // absolute
+	// Spec is config.json decoded, but Spec.Linux.Seccomp is always nil.
+	Spec *specs.Spec
+	Raw  []byte // config.json as it was read
+	// RawSeccomp is the JSON object linux.seccomp, a part of Raw; nil when it is
+	// absent or null. DecodeSeccomp decodes it.
+	RawSeccomp []byte
+}
+
+// Load reads the bundle in dir. A config.json that is not there wraps unix.ENOENT,
+// one that is not JSON a *SyntaxError; values of wrong types are FieldErrors.
+func Load(dir string) (*Bundle, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %q: %w", dir, err)
+	}
+	raw, err := readConfig(filepath.Join(abs, ConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	spec, seccomp, err := Decode(raw)
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		return nil, fmt.Errorf("%s: %w", ConfigFile, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Bundle{Dir: abs, Spec: spec, Raw: raw, RawSeccomp: seccomp}, nil
+}
+
+// ReadFile reads a JSON file that a user named, under the same rules as config.json: a
+// regular file of at most MaxConfigSize bytes.
+func ReadFile(path string) ([]byte, error) { return readConfig(path) }

@@ -1,0 +1,41 @@
+package cgroup
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotUnified says that the container has no cgroup in the v2 hierarchy.
+var ErrNotUnified = errors.New("container has no cgroup v2 cgroup")
+
+// JoinFDs opens cgroup.procs in the named hierarchies, in their order, for a child
+// to write "0" and so to move itself. A hierarchy that Create left out has -1. The
+// caller closes the descriptors; on error none is open.
+func (s *Set) JoinFDs(hierarchies []string) ([]int, error) {
+	fds := make([]int, 0, len(hierarchies))
+	for _, hierarchy := range hierarchies {
+		g := s.named(hierarchy)
+		if g == nil {
+			fds = append(fds, -1)
+			continue
+		}
+		fd, err := open(g.dir+"/cgroup.procs", unix.O_WRONLY)
+		if err != nil {
+			closeAll(fds)
+			return nil, err
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+// DirFD opens the container's v2 cgroup for CLONE_INTO_CGROUP, clone(2). The
+// caller closes it. ErrNotUnified when there is none.
+func (s *Set) DirFD() (int, error) {
+	g := s.v2()
+	if g == nil {
+		return -1, ErrNotUnified
+	}
+	return open(g.dir, unix.O_PATH|unix.O_DIRECTORY)
+}

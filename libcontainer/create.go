@@ -1,0 +1,223 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/state"
+)
+
+// Create makes a container whose process waits for Start. On error nothing of it is left.
+func (r *Runtime) Create(o *CreateOptions) error {
+	c, err := r.create(o, false)
+	if err != nil {
+		return err
+	}
+	return c.close()
+}
+
+// creation is a container in the making.
+type creation struct {
+	r    *Runtime
+	o    *CreateOptions
+	in   *intake
+	dir  *state.Dir
+	st   *state.State
+	tty  *terminal
+	set  *cgroup.Set
+	proc *launch.Process
+	stop []func() // what ends with the command, whatever comes of it
+}
+
+// create carries a bundle through to a process that waits for Start, or with start set
+// to one that runs the user's program. The container's directory stays locked until close.
+func (r *Runtime) create(o *CreateOptions, start bool) (*creation, error) {
+	in, err := r.takeIn(o, start)
+	if err != nil {
+		return nil, err
+	}
+	c := &creation{r: r, o: o, in: in}
+	if c.dir, err = state.Create(r.Root, o.ID); err != nil {
+		return nil, err
+	}
+	if err := c.build(start); err != nil {
+		return nil, errors.Join(err, c.undo())
+	}
+	return c, nil
+}
+
+// build does everything that leaves traces.
+func (c *creation) build(start bool) error {
+	if err := c.record(); err != nil {
+		return err
+	}
+	l := &launch.Launch{
+		Plan: c.in.plan, Perform: c.perform, CgroupProcs: c.cgroupProcs, CgroupDir: c.cgroupDir,
+		Target: -1, Start: -1, Console: -1,
+	}
+	if !start {
+		fd, err := listenStart(c.dir)
+		if err != nil {
+			return fmt.Errorf("start socket: %w", err)
+		}
+		defer unix.Close(fd)
+		l.Start = fd
+	}
+	var err error
+	if c.tty, err = openTerminal(c.in.spec.Process, &c.o.LaunchOptions); err != nil {
+		return err
+	}
+	if c.tty != nil {
+		l.Console = c.tty.socket
+		c.stop = append(c.stop, c.tty.closeSocket)
+	}
+	if c.proc, err = l.Run(); err != nil {
+		return c.explain(err)
+	}
+	return c.handOver()
+}
+
+// record writes down what a killed creation would leave, before it exists: delete --force
+// finds the cgroups by it.
+func (c *creation) record() error {
+	in := c.in
+	c.st = &state.State{
+		OCIVersion: in.spec.Version, ID: c.o.ID, Bundle: in.dir, Rootfs: in.rootfs,
+		Created: now(), Owner: in.facts.UID, Rootless: c.r.Rootless,
+		PrivatePID:  in.newNamespace("pid"),
+		Annotations: in.spec.Annotations,
+	}
+	for i := range in.plan.Ops {
+		if create, ok := in.plan.Ops[i].Do.(*plan.CreateCgroups); ok {
+			for j := range create.Cgroups {
+				g := &create.Cgroups[j]
+				c.st.CgroupPaths = append(c.st.CgroupPaths, state.CgroupPath{Hierarchy: g.Hierarchy, Path: g.Dir()})
+			}
+		}
+	}
+	if err := c.dir.SaveConfig(in.raw); err != nil {
+		return err
+	}
+	return c.dir.Save(c.st)
+}
+
+// handOver tells the caller about the process: a pidfd, then, as the last thing, the pid.
+func (c *creation) handOver() error {
+	if err := sendPidfd(c.o.PidfdSocket, c.proc.PIDFD); err != nil {
+		return fmt.Errorf("--pidfd-socket: %w", err)
+	}
+	if err := writePidFile(c.o.PidFile, c.proc.PID); err != nil {
+		return fmt.Errorf("--pid-file: %w", err)
+	}
+	return nil
+}
+
+// perform carries out the runtime's operations of the plan.
+func (c *creation) perform(op *plan.Op, p *launch.Process) error {
+	switch a := op.Do.(type) {
+	case *plan.CreateCgroups:
+		return c.createCgroups(op, a)
+	case *plan.WriteCgroup:
+		return atField(op, c.set.Write(a))
+	case *plan.SetDevices:
+		return atField(op, c.set.SetDevices(a.Rules))
+	case *plan.RunHooks:
+		return c.r.runHooks(c.in.spec.Hooks, a, c.hookState(a, p), p.PID, p.PIDFD)
+	case *plan.Commit:
+		return c.commit(p)
+	case *plan.SendSeccompFD:
+		return sendListener(a, p, c.st, Creating)
+	}
+	panic("bug: nobody performs " + op.Do.String())
+}
+
+func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error) {
+	if c.set, err = cgroup.Create(a.Cgroups, a.Optional); err != nil {
+		return atField(op, err)
+	}
+	if paths := c.set.Paths(); len(paths) != len(c.st.CgroupPaths) {
+		c.st.CgroupPaths = paths
+	}
+	return nil
+}
+
+func (c *creation) cgroupProcs(hierarchies []string) (map[string]int, error) {
+	return procsOf(c.set, hierarchies)
+}
+
+func (c *creation) cgroupDir() (int, error) { return c.set.DirFD() }
+
+// commit records the process. If the runtime dies before this, so does the process.
+func (c *creation) commit(p *launch.Process) error {
+	init, err := state.Identify(p.PID)
+	if err != nil {
+		return err
+	}
+	c.st.Init = init
+	c.st.Started = c.in.start
+	return c.dir.Save(c.st)
+}
+
+// explain adds what the errno alone does not tell.
+func (c *creation) explain(err error) error {
+	if !errors.Is(err, launch.ErrVanished) || c.set == nil {
+		return err
+	}
+	if n, oomErr := c.set.OOMKills(); oomErr == nil && n > 0 {
+		return errors.New("linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)")
+	}
+	return err
+}
+
+// undo removes a container that did not come to be.
+func (c *creation) undo() error {
+	c.end()
+	if c.proc != nil {
+		c.proc.Kill()
+	}
+	var err error
+	if c.set != nil {
+		err = removeCgroups(c.set, true)
+	}
+	return errors.Join(err, c.dir.Remove(), c.dir.Close())
+}
+
+// close ends a creation that succeeded.
+func (c *creation) close() error {
+	c.end()
+	return c.dir.Close()
+}
+
+func (c *creation) end() {
+	for _, f := range c.stop {
+		f()
+	}
+	c.stop = nil
+}
+
+// atField prefixes an error with the field that asked for the operation.
+func atField(op *plan.Op, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", op.Field, err)
+}
+
+func procsOf(set *cgroup.Set, hierarchies []string) (map[string]int, error) {
+	fds, err := set.JoinFDs(hierarchies)
+	if err != nil {
+		return nil, fmt.Errorf("linux.cgroupsPath: %w", err)
+	}
+	procs := make(map[string]int, len(fds))
+	for i, fd := range fds {
+		if fd >= 0 {
+			procs[hierarchies[i]] = fd
+		}
+	}
+	return procs, nil
+}

@@ -1,0 +1,273 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/host"
+	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/state"
+	"github.com/gantry-containers/gantry/libcontainer/validate"
+)
+
+// Exec runs a further process in a running container. Detached it returns 0 once the
+// program runs, otherwise the program's exit status as Run does.
+func (r *Runtime) Exec(o *ExecOptions) (int, error) {
+	dir, st, err := r.load(o.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	e := &execution{r: r, o: o, st: st}
+	if err := e.checkStatus(); err != nil {
+		return 0, err
+	}
+	if err := e.describe(dir); err != nil {
+		return 0, err
+	}
+	return e.run()
+}
+
+// execution is a process on its way into a container.
+type execution struct {
+	r      *Runtime
+	o      *ExecOptions
+	st     *state.State
+	facts  *host.Facts
+	spec   *specs.Spec
+	proc   *specs.Process
+	filter *plan.Seccomp
+	set    *cgroup.Set
+}
+
+func (e *execution) checkStatus() error {
+	status, err := statusOf(e.st)
+	switch {
+	case err != nil:
+		return err
+	case status == Stopped:
+		return ErrExecStopped
+	case status == Paused && !e.o.IgnorePaused:
+		return ErrPaused
+	}
+	return nil
+}
+
+// describe works out the process from the container's own and the options.
+func (e *execution) describe(dir *state.Dir) error {
+	raw, err := dir.Config()
+	if err != nil {
+		return err
+	}
+	spec, rawSeccomp, err := bundle.Decode(raw)
+	if err != nil {
+		return err
+	}
+	e.spec = spec
+	if e.facts, err = host.Probe(); err != nil {
+		return err
+	}
+	if e.proc, err = e.process(); err != nil {
+		return err
+	}
+	if problems := validate.Process(e.proc, "process", e.facts); len(problems) > 0 {
+		return &validate.Error{Problems: problems}
+	}
+	if err := checkDescriptors(&e.o.LaunchOptions); err != nil {
+		return err
+	}
+	passSockets(e.proc, &e.o.LaunchOptions)
+	e.filter, err = loadFilter(rawSeccomp)
+	return err
+}
+
+// process is the process object: from a file, or the container's changed by the options.
+func (e *execution) process() (*specs.Process, error) {
+	if e.o.ProcessFile != "" {
+		return loadProcess(e.o.ProcessFile)
+	}
+	p := *e.spec.Process
+	if len(e.o.Args) == 0 {
+		return nil, errors.New("exec args cannot be empty")
+	}
+	p.Args, p.Terminal, p.ConsoleSize = e.o.Args, e.o.TTY, nil
+	if e.o.Cwd != "" {
+		p.Cwd = e.o.Cwd
+	}
+	p.Env = slices.Concat(p.Env, e.o.Env)
+	p.NoNewPrivileges = p.NoNewPrivileges || e.o.NoNewPrivs
+	if e.o.AppArmor != "" {
+		p.ApparmorProfile = e.o.AppArmor
+	}
+	if e.o.ProcessLabel != "" {
+		p.SelinuxLabel = e.o.ProcessLabel
+	}
+	if e.o.User != "" {
+		uid, gid, hasGID, err := parseUser(e.o.User)
+		if err != nil {
+			return nil, err
+		}
+		p.User.UID = uid
+		if hasGID {
+			p.User.GID = gid
+		}
+	}
+	p.User.AdditionalGids = slices.Concat(p.User.AdditionalGids, e.o.AdditionalGIDs)
+	p.Capabilities = withCaps(p.Capabilities, e.o.Caps)
+	return &p, nil
+}
+
+// withCaps adds capabilities to the sets that make them usable. Inheritable and ambient
+// sets stay as they are: CVE-2022-29162.
+func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabilities {
+	if len(extra) == 0 {
+		return base
+	}
+	caps := specs.LinuxCapabilities{}
+	if base != nil {
+		caps = *base
+	}
+	for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted} {
+		*set = slices.Concat(*set, extra)
+	}
+	return &caps
+}
+
+func loadProcess(file string) (*specs.Process, error) {
+	raw, err := bundle.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--process: %w", err)
+	}
+	return bundle.DecodeProcess(raw)
+}
+
+func (e *execution) run() (int, error) {
+	var relay *relay
+	if !e.o.Detach {
+		var err error
+		if relay, err = newRelay(!e.o.NoSubreaper); err != nil {
+			return 0, err
+		}
+		defer relay.stop()
+	}
+	tty, err := openTerminal(e.proc, &e.o.LaunchOptions)
+	if err != nil {
+		return 0, err
+	}
+	if tty != nil {
+		defer tty.closeSocket()
+	}
+	p, err := e.launch(tty)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(p.PIDFD)
+	if err := sendPidfd(e.o.PidfdSocket, p.PIDFD); err != nil {
+		p.Kill()
+		return 0, fmt.Errorf("--pidfd-socket: %w", err)
+	}
+	if err := writePidFile(e.o.PidFile, p.PID); err != nil {
+		p.Kill()
+		return 0, fmt.Errorf("--pid-file: %w", err)
+	}
+	if e.o.Detach {
+		return 0, nil
+	}
+	return relay.wait(p, tty)
+}
+
+func (e *execution) launch(tty *terminal) (*launch.Process, error) {
+	pidfd, err := openInit(e.st.Init)
+	if err != nil {
+		return nil, ErrExecStopped
+	}
+	defer unix.Close(pidfd)
+	target, err := launch.NewTarget(e.st.Init.PID, pidfd)
+	if err != nil {
+		return nil, err
+	}
+	if e.set, err = e.cgroups(); err != nil {
+		return nil, err
+	}
+	in := &plan.ExecInput{
+		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
+		Namespaces: target.Namespaces, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+	}
+	for _, g := range e.set.Paths() {
+		in.Cgroups = append(in.Cgroups, g.Hierarchy)
+	}
+	l := &launch.Launch{
+		CgroupProcs: func(names []string) (map[string]int, error) { return procsOf(e.set, names) },
+		Perform:     e.perform,
+		Target:      pidfd, Start: -1, Console: -1,
+	}
+	if tty != nil {
+		l.Console = tty.socket
+	}
+	if l.Plan, err = plan.Exec(in); err != nil {
+		return nil, err
+	}
+	return l.Run()
+}
+
+func (e *execution) perform(op *plan.Op, p *launch.Process) error {
+	if a, ok := op.Do.(*plan.SendSeccompFD); ok {
+		return sendListener(a, p, e.st, Running)
+	}
+	panic("bug: nobody performs " + op.Do.String())
+}
+
+// cgroups are those that the process joins: the container's, or directories below them
+// that --cgroup names as PATH (all hierarchies) or CONTROLLER[,CONTROLLER]:PATH.
+func (e *execution) cgroups() (*cgroup.Set, error) {
+	paths := slices.Clone(e.st.CgroupPaths)
+	for _, arg := range e.o.CgroupPaths {
+		controllers, sub, ok := strings.Cut(arg, ":")
+		if !ok {
+			controllers, sub = "", arg
+		}
+		found := false
+		for i := range paths {
+			if controllers == "" || matchesControllers(paths[i].Hierarchy, controllers) {
+				below, err := subCgroup(e.st.CgroupPaths[i].Path, sub)
+				if err != nil {
+					return nil, err
+				}
+				paths[i].Path, found = below, true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers)
+		}
+	}
+	return cgroup.FromState(paths), nil
+}
+
+// matchesControllers reports whether a hierarchy holds one of the named controllers.
+func matchesControllers(hierarchy, controllers string) bool {
+	for _, c := range strings.Split(controllers, ",") {
+		if slices.Contains(strings.Split(hierarchy, ","), c) {
+			return true
+		}
+	}
+	return false
+}
+
+// subCgroup is a directory below the container's cgroup; one beside it whose name only
+// begins alike is not (runc#5457).
+func subCgroup(dir, sub string) (string, error) {
+	below := path.Join(dir, sub)
+	if below != dir && !strings.HasPrefix(below, dir+"/") {
+		return "", fmt.Errorf("--cgroup: %s is not a sub cgroup path", sub)
+	}
+	return below, nil
+}

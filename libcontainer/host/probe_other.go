@@ -1,0 +1,10 @@
+//go:build !linux
+
+package host
+
+import "errors"
+
+// Probe tells that containers need Linux.
+func Probe() (*Facts, error) {
+	return nil, errors.New("host facts can be probed on Linux only")
+}

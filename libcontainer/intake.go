@@ -1,0 +1,180 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/host"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/seccomp"
+	"github.com/gantry-containers/gantry/libcontainer/state"
+	"github.com/gantry-containers/gantry/libcontainer/validate"
+)
+
+// intake is a bundle that was read, validated and planned: all that can go wrong
+// without touching the system has gone right.
+type intake struct {
+	dir    string // the bundle, absolute and without symlinks
+	rootfs string
+	raw    []byte
+	spec   *specs.Spec
+	facts  *host.Facts
+	plan   *plan.Plan
+	start  bool
+}
+
+// takeIn reads, validates and plans a bundle. It changes the working directory to the
+// bundle, where hooks expect to be.
+func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
+	if err := state.CheckID(o.ID); err != nil {
+		return nil, err
+	}
+	dir, err := enterBundle(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := host.Probe()
+	if err != nil {
+		return nil, err
+	}
+	if err := facts.CheckKernel(); err != nil {
+		return nil, err
+	}
+	if r.SystemdCgroup {
+		return nil, errors.New("--systemd-cgroup: the systemd cgroup driver is not supported")
+	}
+	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
+		return nil, &validate.Error{Problems: problems}
+	}
+	for _, w := range validate.Warnings(b.Spec, facts) {
+		r.warn(w.String())
+	}
+	in := &intake{dir: dir, raw: b.Raw, spec: b.Spec, facts: facts, start: start}
+	if in.rootfs, err = checkRootfs(dir, b.Spec.Root.Path); err != nil {
+		return nil, err
+	}
+	if err := checkDescriptors(&o.LaunchOptions); err != nil {
+		return nil, err
+	}
+	passSockets(b.Spec.Process, &o.LaunchOptions)
+	return in, in.compile(r, o, b.RawSeccomp)
+}
+
+// compile makes the plan.
+func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error {
+	filter, err := loadFilter(rawSeccomp)
+	if err != nil {
+		return err
+	}
+	input := &plan.Input{
+		Spec: in.spec, Facts: in.facts, ID: o.ID, Bundle: in.dir, Rootfs: in.rootfs, Seccomp: filter,
+		Start: in.start, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
+		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless,
+	}
+	if l := in.spec.Linux; l != nil && strings.HasSuffix(l.RootfsPropagation, "shared") {
+		if input.RootfsMount, err = mountPointOf(in.rootfs); err != nil {
+			return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		}
+	}
+	in.plan, err = plan.Create(input)
+	return err
+}
+
+func (in *intake) newNamespace(kind specs.LinuxNamespaceType) bool {
+	if in.spec.Linux == nil {
+		return false
+	}
+	for _, n := range in.spec.Linux.Namespaces {
+		if n.Type == kind {
+			return n.Path == ""
+		}
+	}
+	return false
+}
+
+// enterBundle changes to the bundle and returns its path without symlinks.
+func enterBundle(dir string) (string, error) {
+	if err := unix.Chdir(dir); err != nil {
+		return "", fmt.Errorf("--bundle: chdir %s: %w", dir, err)
+	}
+	dir, err := unix.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("--bundle: %w", err)
+	}
+	return dir, nil
+}
+
+// checkRootfs makes sure that root.path is a directory and no symlink leads to it: the
+// path is used again, by name, when the child binds it.
+func checkRootfs(bundleDir, rootPath string) (string, error) {
+	rootfs := path.Clean(rootPath)
+	if !path.IsAbs(rootfs) {
+		rootfs = path.Join(bundleDir, rootfs)
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, rootfs, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
+	})
+	if errors.Is(err, unix.ELOOP) {
+		return "", fmt.Errorf("root.path: rootfs (%q) must not be or lie behind a symlink: %w", rootfs, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("root.path: rootfs (%q): %w", rootfs, err)
+	}
+	_ = unix.Close(fd)
+	if rootfs == "/" {
+		return "", errors.New("root.path: rootfs must not be the host's root")
+	}
+	return rootfs, nil
+}
+
+// checkDescriptors makes sure that what --preserve-fds and LISTEN_FDS name is open.
+func checkDescriptors(o *LaunchOptions) error {
+	for fd := 3; fd < 3+o.PreserveFDs+o.ListenFDs; fd++ {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return fmt.Errorf("--preserve-fds: unable to stat preserved-fd %d (of %d): %w", fd-3, o.PreserveFDs+o.ListenFDs, err)
+		}
+	}
+	return nil
+}
+
+// passSockets tells the process of sockets that it inherits, sd_listen_fds(3).
+func passSockets(p *specs.Process, o *LaunchOptions) {
+	if o.ListenFDs > 0 {
+		p.Env = append(p.Env, "LISTEN_FDS="+strconv.Itoa(o.ListenFDs), "LISTEN_PID=1")
+	}
+}
+
+// loadFilter returns the compiled filter of linux.seccomp, nil without one.
+func loadFilter(raw []byte) (*plan.Seccomp, error) {
+	if raw == nil {
+		return nil, nil //nolint:nilnil // no filter is no error
+	}
+	f, err := seccomp.Load(raw, seccomp.CacheDir(unix.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")))
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Instructions) == 0 {
+		return nil, nil //nolint:nilnil // a profile that says nothing
+	}
+	return &plan.Seccomp{
+		Instructions: f.Instructions, Flags: f.Flags, Notify: f.Notify,
+		ListenerPath: f.ListenerPath, ListenerMetadata: f.ListenerMetadata,
+	}, nil
+}
+
+// now is the time in the form that state.json keeps.
+func now() time.Time { return time.Now().UTC() }

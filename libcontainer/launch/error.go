@@ -1,0 +1,99 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"golang.org/x/sys/unix"
+)
+
+// Error says which operation of a plan failed, in which system call, and why. It
+// unwraps to the errno.
+type Error struct {
+	Field string      // JSON path in config.json
+	Op    plan.Action // nil when only `start` learned of it
+	Call  string      // the system call
+	Errno error       // unix.Errno, or ErrShort
+}
+
+// ErrShort is the cause when a call succeeded for less than was asked: the peer is gone.
+var ErrShort = errors.New("connection closed")
+
+// ErrVanished says that the child ended without a report: killed, or out of memory.
+var ErrVanished = errors.New("container init ended before it ran the program")
+
+func (e *Error) Error() string {
+	switch op := e.Op.(type) {
+	case *plan.FindProgram:
+		return e.Field + ": " + programError(op.Name, e.Errno)
+	case *plan.Execute:
+		return e.Field + ": exec " + op.Args[0] + ": " + e.Errno.Error()
+	case *plan.Mount:
+		if errors.Is(e.Errno, unix.ELOOP) && (op.Type == "proc" || op.Type == "sysfs") {
+			return fmt.Sprintf("%s: filesystem %q must be mounted on ordinary directory: %v", e.Field, op.Type, e.Errno)
+		}
+	case *plan.ChangeDir:
+		if errors.Is(e.Errno, unix.ELOOP) {
+			return e.Field + ": " + op.Path + " leads through a link of procfs or a loop of symlinks: " + e.Errno.Error()
+		}
+	case nil:
+		return e.Field + ": " + e.Call + ": " + e.Errno.Error()
+	}
+	return e.Field + ": " + e.Op.String() + ": " + e.Call + ": " + e.Errno.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Errno }
+
+// programError words a program that can't be found as Go's os/exec does: dockerd and
+// podman read it (docs/decisions/0008).
+func programError(name string, errno error) string {
+	for _, c := range name {
+		if c == '/' {
+			return fmt.Sprintf("exec: %q: stat %s: %v", name, name, errno)
+		}
+	}
+	return fmt.Sprintf("exec: %q: executable file not found in $PATH", name)
+}
+
+// lateKind is what a step behind AwaitStart does; it stands for the step's index in a
+// report to `start`.
+type lateKind uint32
+
+const (
+	lateNoNewPrivileges lateKind = iota + 1
+	lateSeccomp
+	lateCapabilities
+	lateExec
+)
+
+// lateMark tells a lateKind from an index.
+const lateMark = 1 << 30
+
+// lateError words a report that `start` received.
+func lateError(id uint32, errno error) error {
+	switch lateKind(id &^ lateMark) {
+	case lateNoNewPrivileges:
+		return &Error{Field: "process.noNewPrivileges", Call: "prctl", Errno: errno}
+	case lateSeccomp:
+		return &Error{Field: "linux.seccomp", Call: "seccomp", Errno: errno}
+	case lateCapabilities:
+		return &Error{Field: "process.capabilities", Call: "capset", Errno: errno}
+	default:
+		return &Error{Field: "process.args[0]", Call: "exec", Errno: errno}
+	}
+}
+
+// failure turns a report of the child into an error.
+func (w *lowering) failure(ops []plan.Op, id, errno uint32) error {
+	var cause error = unix.Errno(errno)
+	if errno == 0 {
+		cause = ErrShort
+	}
+	if id&lateMark != 0 || int(id) >= len(w.ops) {
+		return lateError(id, cause)
+	}
+	op := &ops[w.ops[id]]
+	s := w.stepAt(id)
+	return &Error{Field: op.Field, Op: op.Do, Call: callName(int(s.nr)), Errno: cause}
+}

@@ -1,0 +1,152 @@
+// Package launch carries out a plan. It lowers the child's operations to a
+// straight-line program of raw system calls, forks a child that replays it without
+// ever returning to the Go runtime, and meets the child at the barriers where the
+// plan's actor changes.
+//
+// Reading order: launch.go (the two processes' meeting), lower.go (operations to
+// steps), program.go and step.go (steps), arena.go and page.go (where they live),
+// spawn.go and loop_*.s (the child).
+package launch
+
+import (
+	"os"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"golang.org/x/sys/unix"
+)
+
+// Launch is a plan with the descriptors that it needs. Descriptors that are not used
+// are -1; Launch closes none of them but those it opened itself.
+type Launch struct {
+	Plan *plan.Plan
+	// Perform carries out the operations of the runtime that need more than the child's
+	// pid: cgroups, hooks, the state.
+	Perform func(op *plan.Op, p *Process) error
+	// CgroupProcs opens cgroup.procs of the container's cgroups, by hierarchy; called after
+	// CreateCgroups. The descriptors are closed by Launch.
+	CgroupProcs func(hierarchies []string) (map[string]int, error)
+	// CgroupDir opens the cgroup v2 directory to be born in.
+	CgroupDir func() (int, error)
+	Target    int   // pidfd of the container's init, for JoinContainer
+	Start     int   // listening socket, for AwaitStart
+	Console   int   // socket that receives the master, for Console
+	Stdio     []int // what stdin, stdout and stderr become; nil keeps the runtime's own
+
+	sync         int // child's end
+	exe          int
+	procFS       int
+	cgroupFDs    map[string]int
+	namespaceFDs map[string]int
+	sources      map[int]int
+	opened       []int
+	pidSlot      slot
+	notifySlot   slot
+}
+
+// Process is a launched child.
+type Process struct {
+	PID   int
+	PIDFD int
+	// Listener is the seccomp notification descriptor while SendSeccompFD is performed.
+	Listener int
+
+	launch *Launch
+	arena  *arena
+	sync   *os.File
+	raw    int // sync's descriptor
+	words  *lowering
+	ops    []plan.Op // behind Clone
+	first  int       // the first process of a Fork, until it is reaped
+}
+
+// source is the opened source of a bind mount, or -1.
+func (l *Launch) source(mount int) int {
+	if fd, ok := l.sources[mount]; ok {
+		return fd
+	}
+	return -1
+}
+
+// childFDs are the descriptors that the child's steps use.
+func (l *Launch) childFDs() []int {
+	fds := []int{l.sync, l.exe}
+	for _, fd := range []int{l.procFS, l.Target, l.Start, l.Console} {
+		if fd >= 0 {
+			fds = append(fds, fd)
+		}
+	}
+	fds = append(fds, l.Stdio...)
+	for _, m := range []map[string]int{l.cgroupFDs, l.namespaceFDs} {
+		for _, fd := range m {
+			fds = append(fds, fd)
+		}
+	}
+	for _, fd := range l.sources {
+		fds = append(fds, fd)
+	}
+	return fds
+}
+
+// Run carries out the plan. It returns when the child executes the user's program, or,
+// in a plan with AwaitStart, waits for it. On error nothing of the child is left; what
+// Perform made is the caller's to undo.
+func (l *Launch) Run() (*Process, error) {
+	l.sync, l.exe, l.procFS = -1, -1, -1
+	defer l.closeOpened()
+	before, clone, after := l.split()
+	for i := range before {
+		if err := l.perform(&before[i], nil); err != nil {
+			return nil, err
+		}
+	}
+	a, err := newArena()
+	if err != nil {
+		return nil, &Error{Field: "process", Op: clone.Do, Call: "mmap", Errno: err}
+	}
+	p := &Process{launch: l, arena: a, ops: after, PIDFD: -1}
+	defer a.free()
+	if err := p.start(clone); err != nil {
+		p.abandon()
+		return nil, err
+	}
+	return p, nil
+}
+
+// start lowers, forks and serves.
+func (p *Process) start(clone *plan.Op) error {
+	if err := p.prepare(clone); err != nil {
+		return err
+	}
+	p.words = lower(p.launch, p.arena, p.ops)
+	if p.arena.full {
+		return &Error{Field: "process", Op: clone.Do, Call: "lower", Errno: errArenaFull}
+	}
+	if err := p.fork(clone); err != nil {
+		return err
+	}
+	return p.serve()
+}
+
+// split finds Clone: the operations before it are the runtime's, those behind it are
+// the child's and the barriers.
+func (l *Launch) split() (before []plan.Op, clone *plan.Op, after []plan.Op) {
+	for i := range l.Plan.Ops {
+		if _, ok := l.Plan.Ops[i].Do.(*plan.Clone); ok {
+			return l.Plan.Ops[:i], &l.Plan.Ops[i], l.Plan.Ops[i+1:]
+		}
+	}
+	panic("bug: a plan without Clone")
+}
+
+func (l *Launch) closeOpened() {
+	for _, fd := range l.opened {
+		_ = unix.Close(fd)
+	}
+	l.opened = nil
+}
+
+// keep remembers a descriptor to be closed when Run returns.
+func (l *Launch) keep(fd int) int {
+	l.opened = append(l.opened, fd)
+	return fd
+}

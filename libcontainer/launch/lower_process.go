@@ -1,0 +1,224 @@
+package launch
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"golang.org/x/sys/unix"
+)
+
+// rlimitNumber is the number of a limit, getrlimit(2).
+func rlimitNumber(name string) int {
+	names := [...]string{
+		"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS",
+		"LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+	}
+	n := slices.Index(names[:], strings.TrimPrefix(name, "RLIMIT_"))
+	if n < 0 {
+		panic("bug: unknown limit " + name)
+	}
+	return n
+}
+
+func (w *lowering) resetSignals() {
+	_, dfl := w.arena.alloc(32) // a zeroed struct sigaction is SIG_DFL
+	for sig := 1; sig <= 64; sig++ {
+		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
+			w.call(unix.SYS_RT_SIGACTION, sig, dfl, 0, 8)
+		}
+	}
+}
+
+func (w *lowering) dropBounding(a *plan.DropBounding) {
+	for n := range 64 {
+		if a.Drop.Has(n) {
+			w.call(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, n, 0, 0, 0)
+		}
+	}
+}
+
+// setUser takes the ids and keeps the permitted capabilities for the steps to come.
+func (w *lowering) setUser(a *plan.SetUser) {
+	w.call(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0)
+	if !a.KeepGroups {
+		w.call(unix.SYS_SETGROUPS, len(a.Groups), w.u32s(a.Groups...))
+	}
+	w.call(unix.SYS_SETRESGID, int(a.GID), int(a.GID), int(a.GID))
+	w.call(unix.SYS_SETRESUID, int(a.UID), int(a.UID), int(a.UID))
+}
+
+// changeDir refuses magic links: /proc/self/fd/N could lead to the host (CVE-2024-21626).
+func (w *lowering) changeDir(a *plan.ChangeDir) {
+	w.openat2(w.root, relative(a.Path), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
+	w.call(unix.SYS_FCHDIR, w.cur)
+	w.close(w.cur)
+}
+
+// findProgram stores the address of the program's path. It is looked up before any
+// filter is loaded and while create can still report that it is missing.
+func (w *lowering) findProgram(a *plan.FindProgram) {
+	const asUser = 0x200 // AT_EACCESS
+	if strings.Contains(a.Name, "/") {
+		name := w.str(a.Name)
+		dir := w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR, unix.ENOENT)
+		w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_WRONLY|unix.O_CLOEXEC, 0) // answers EISDIR
+		w.onError(dir)
+		w.call(unix.SYS_FACCESSAT2, atFDCWD, name, unix.X_OK, asUser)
+		w.set(name).to(w.exeName)
+		return
+	}
+	var found []*step
+	for _, dir := range strings.Split(a.Path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		name := w.str(dir + "/" + a.Name)
+		access := w.call(unix.SYS_FACCESSAT2, atFDCWD, name, unix.X_OK, asUser).ok(unix.ENOENT, unix.EACCES, unix.ENOTDIR, unix.ELOOP)
+		isDir := w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR).to(w.cur)
+		w.close(w.cur)
+		next := w.set(0)
+		w.onError(isDir)
+		found = append(found, w.set(name).to(w.exeName))
+		w.onError(access)
+		w.onSuccess(next)
+	}
+	w.call(unix.SYS_FACCESSAT2, atFDCWD, w.str(""), unix.X_OK, asUser) // none: answers ENOENT
+	for _, s := range found {
+		w.onSuccess(s)
+	}
+}
+
+func (w *lowering) capset(effective, permitted, inheritable plan.CapSet) {
+	const version3 = 0x20080522
+	header := w.u32s(version3, 0)
+	data := w.u32s(uint32(effective), uint32(permitted), uint32(inheritable),
+		uint32(effective>>32), uint32(permitted>>32), uint32(inheritable>>32))
+	w.call(unix.SYS_CAPSET, header, data)
+}
+
+func (w *lowering) keepCapabilities(a *plan.KeepCapabilities) {
+	permitted := a.Permitted | a.Extra
+	w.capset(a.Effective|a.Extra, permitted, a.Inheritable)
+}
+
+func (w *lowering) setCapabilities(a *plan.Capabilities) {
+	w.lateStep(lateCapabilities)
+	w.capset(a.Effective, a.Permitted, a.Inheritable)
+	w.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	for n := range 64 {
+		if a.Ambient.Has(n) {
+			w.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
+		}
+	}
+}
+
+// installSeccomp loads the filter; struct sock_fprog is its length in instructions and
+// its address. A notification descriptor lands in a slot for SendSeccompFD.
+func (w *lowering) installSeccomp(a *plan.InstallSeccomp) {
+	w.lateStep(lateSeccomp)
+	const setModeFilter, instructionSize = 1, 8
+	prog := w.u64s(uint64(len(a.Instructions)/instructionSize), w.bytes(a.Instructions))
+	flags := uint64(a.Flags)
+	if a.Notify {
+		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
+	s := w.call(unix.SYS_SECCOMP, setModeFilter, flags, prog)
+	if a.Notify {
+		w.l.notifySlot = w.slot()
+		s.to(w.l.notifySlot)
+	}
+}
+
+// readPasswd copies the container's /etc/passwd into the shared scratch memory; a
+// missing or unreadable one counts as empty. O_NONBLOCK: it may be a FIFO.
+func (w *lowering) readPasswd() {
+	first := w.openat2(w.root, "etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, inRoot).okAny().to(w.cur)
+	buf := uint64(w.arena.base) + scratchOffset + homeSize
+	w.call(unix.SYS_READ, w.cur, buf, scratchSize-homeSize-1).okAny()
+	w.close(w.cur)
+	w.onError(first)
+}
+
+// awaitStart waits for `start` on the container's socket. From then on reports of
+// failure go to it: its connection takes the place of the sync socket.
+func (w *lowering) awaitStart() {
+	_, buf := w.arena.alloc(8)
+	w.call(unix.SYS_ACCEPT4, w.l.Start, 0, 0, unix.SOCK_CLOEXEC).to(w.cur)
+	w.call(unix.SYS_READ, w.cur, buf, 1).atLeast(1)
+	w.call(unix.SYS_DUP3, w.cur, w.l.sync, unix.O_CLOEXEC)
+	w.close(w.cur)
+	w.call(unix.SYS_CLOSE, w.l.Start)
+	w.waited = true
+}
+
+// exec executes the program. Only it knows whether the file can be executed.
+func (w *lowering) exec(a *plan.Execute) {
+	w.lateStep(lateExec)
+	var home []uint64
+	env := a.Env
+	if a.FindHome {
+		env = slices.DeleteFunc(slices.Clone(env), func(e string) bool { return e == "HOME=" })
+		home = []uint64{uint64(w.arena.base) + scratchOffset}
+	}
+	w.call(unix.SYS_EXECVE, w.exeName, w.vector(a.Args), w.vector(env, home...))
+}
+
+// console makes the terminal in the container's own devpts: no path and no number of a
+// pty is ever trusted, the slave comes from the master by TIOCGPTPEER (Linux 4.13).
+func (w *lowering) console(a *plan.Console) {
+	master, slave := w.slot(), w.slot()
+	w.openat2(w.root, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, inRoot).to(master)
+	w.call(unix.SYS_IOCTL, master, unix.TIOCSPTLCK, w.u32s(0))
+	w.call(unix.SYS_IOCTL, master, unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC).to(slave)
+	if a.Height != 0 || a.Width != 0 {
+		size := make([]byte, 8)
+		binary.NativeEndian.PutUint16(size, uint16(a.Height))
+		binary.NativeEndian.PutUint16(size[2:], uint16(a.Width))
+		w.call(unix.SYS_IOCTL, master, unix.TIOCSWINSZ, w.bytes(size))
+	}
+	if a.Mount {
+		w.mountConsole(slave)
+	}
+	if a.UID != 0 {
+		w.call(unix.SYS_FCHOWN, slave, int(a.UID), uint64(^uint32(0))).ok(unix.EINVAL, unix.EPERM)
+	}
+	w.sendConsole(master)
+	for fd := range 3 {
+		w.call(unix.SYS_DUP3, slave, fd, 0)
+	}
+	w.close(slave)
+}
+
+// mountConsole binds the slave to /dev/console. A symlink of that name is refused, never
+// followed (CVE-2026-88264).
+func (w *lowering) mountConsole(slave slot) {
+	w.targetDir("/dev", inRoot)
+	w.call(unix.SYS_MKNODAT, w.cur, "console", unix.S_IFREG|0o600, 0).ok(unix.EEXIST)
+	w.openat2(w.cur, "console", unix.O_PATH, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS).to(w.tmp)
+	w.call(unix.SYS_OPEN_TREE, slave, "", unix.OPEN_TREE_CLONE|unix.O_CLOEXEC|unix.AT_EMPTY_PATH).to(w.tree)
+	w.moveMount(w.tree, w.tmp)
+	w.close(w.tree)
+	w.close(w.tmp)
+	w.close(w.cur)
+}
+
+// sendConsole sends the master as SCM_RIGHTS. The control message must hold a constant,
+// so the master is moved to a number that is free: the console socket's own comes next.
+func (w *lowering) sendConsole(master slot) {
+	const fixed = 200 // below any usual RLIMIT_NOFILE, above what the launch uses
+	w.call(unix.SYS_DUP3, master, fixed, unix.O_CLOEXEC)
+	w.close(master)
+	name := "/dev/pts/ptmx"
+	cmsg, cmsgAddr := w.arena.alloc(24)
+	binary.NativeEndian.PutUint64(cmsg, 20)
+	binary.NativeEndian.PutUint32(cmsg[8:], unix.SOL_SOCKET)
+	binary.NativeEndian.PutUint32(cmsg[12:], unix.SCM_RIGHTS)
+	binary.NativeEndian.PutUint32(cmsg[16:], fixed)
+	iov := w.u64s(w.str(name), uint64(len(name)))
+	msg := w.u64s(0, 0, iov, 1, cmsgAddr, 24, 0)
+	w.call(unix.SYS_SENDMSG, w.l.Console, msg, 0).atLeast(len(name))
+	w.call(unix.SYS_CLOSE, fixed)
+	w.call(unix.SYS_CLOSE, w.l.Console)
+}

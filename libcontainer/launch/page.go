@@ -1,0 +1,68 @@
+package launch
+
+import (
+	"errors"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapCode puts the replay loop into the arena's code page, backed by a sealed memfd
+// of its own, and returns the memfd: the child's exe will point there (lowerSealExe).
+// With vm.memfd_noexec=2 an executable memfd is refused; then the page is anonymous
+// and the descriptor is the runtime's own binary behind a read-only detached mount.
+func (a *arena) mapCode() (exeFD int, err error) {
+	code := loopCode()
+	fd, err := unix.MemfdCreate("gantry-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 every memfd was executable
+		fd, err = unix.MemfdCreate("gantry-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if errors.Is(err, unix.EACCES) {
+		return a.mapCodeAnonymous(code)
+	}
+	if err != nil {
+		return -1, err
+	}
+	if err := a.fillMemfd(fd, code); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (a *arena) fillMemfd(fd int, code []byte) error {
+	if n, err := unix.Write(fd, code); err != nil || n != len(code) {
+		return errors.Join(unix.EIO, err)
+	}
+	if err := unix.Fchmod(fd, 0o555); err != nil {
+		return err
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|unix.F_SEAL_EXEC)
+	if errors.Is(err, unix.EINVAL) { // F_SEAL_EXEC is of Linux 6.3
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = mmap(a.code(), uintptr(unix.Getpagesize()), unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, fd)
+	return err
+}
+
+// mapCodeAnonymous is mapCode's second way.
+func (a *arena) mapCodeAnonymous(code []byte) (int, error) {
+	copy(unsafe.Slice((*byte)(pointer(a.code())), len(code)), code)
+	if _, _, errno := unix.RawSyscall(unix.SYS_MPROTECT, a.code(), uintptr(unix.Getpagesize()), unix.PROT_READ|unix.PROT_EXEC); errno != 0 {
+		return -1, errno
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, "/proc/self/exe", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(tree) }()
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return -1, err
+	}
+	return reopen(tree)
+}

@@ -1,0 +1,111 @@
+package launch
+
+import (
+	"os"
+	"strconv"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// prepare opens what the child will use, before its program is lowered: descriptors
+// are constants there.
+func (p *Process) prepare(clone *plan.Op) error {
+	l := p.launch
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return &Error{Field: clone.Field, Op: clone.Do, Call: "socketpair", Errno: err}
+	}
+	p.raw, l.sync = pair[0], l.keep(pair[1])
+	_ = unix.SetNonblock(p.raw, true) // parks in the netpoller: a blocked read would keep sysmon awake
+	p.sync = os.NewFile(uintptr(p.raw), "sync")
+	exe, err := p.arena.mapCode()
+	if err != nil {
+		return &Error{Field: "root", Op: &plan.SealExe{}, Call: "memfd_create", Errno: err}
+	}
+	l.exe = l.keep(exe)
+	for i := range p.ops {
+		if err := l.prepareOp(&p.ops[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Launch) prepareOp(op *plan.Op) error {
+	switch a := op.Do.(type) {
+	case *plan.SetSysctl, *plan.SetOOMScore, *plan.SetTimeOffsets:
+		if l.procFS >= 0 || op.Actor == plan.Runtime {
+			return nil
+		}
+		fs, err := procfs.Open()
+		if err != nil {
+			return &Error{Field: op.Field, Op: op.Do, Call: "open procfs", Errno: err}
+		}
+		l.procFS = l.keep(fs.FD())
+	case *plan.JoinCgroups:
+		fds, err := l.CgroupProcs(a.Hierarchies)
+		if err != nil {
+			return err
+		}
+		if l.cgroupFDs == nil {
+			l.cgroupFDs = make(map[string]int, 12)
+		}
+		for name, fd := range fds {
+			l.cgroupFDs[name] = l.keep(fd)
+		}
+	case *plan.JoinNamespaces:
+		l.namespaceFDs = make(map[string]int, len(a.Namespaces))
+		for _, n := range a.Namespaces {
+			fd, err := openNamespace(n)
+			if err != nil {
+				return &Error{Field: op.Field, Op: op.Do, Call: "open " + n.Path, Errno: err}
+			}
+			l.namespaceFDs[n.Path] = l.keep(fd)
+		}
+	}
+	return nil
+}
+
+// openNamespace opens a namespace file and makes sure that it is one of the asked-for
+// type, ioctl_ns(2).
+func openNamespace(n plan.Namespace) (int, error) {
+	fd, err := unix.Open(n.Path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err != nil || kind != namespaceFlag(n.Type) {
+		_ = unix.Close(fd)
+		return -1, unix.EINVAL
+	}
+	return fd, nil
+}
+
+// openSources opens the sources of bind mounts as detached copies.
+func (l *Launch) openSources(op *plan.Op, a *plan.OpenSources) error {
+	l.sources = make(map[int]int)
+	for i, s := range a.Sources {
+		if s.Path == "" {
+			continue
+		}
+		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+		if s.Recursive {
+			flags |= unix.AT_RECURSIVE
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, s.Path, flags)
+		if err != nil {
+			return &Error{Field: op.Field + "[" + strconv.Itoa(i) + "].source", Op: op.Do, Call: "open_tree " + s.Path, Errno: err}
+		}
+		l.sources[i] = l.keep(fd)
+	}
+	return nil
+}
+
+// reopen opens a descriptor's file anew.
+func reopen(fd int) (int, error) {
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

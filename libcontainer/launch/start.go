@@ -1,0 +1,37 @@
+package launch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start lets a waiting child go on to the user's program. socket is connected to the one
+// that AwaitStart listens on. The child's end of it closes when the program is executed;
+// a failure is reported on it before that.
+func Start(socket int) error {
+	if _, err := unix.Write(socket, []byte{'g'}); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	var msg [8]byte
+	for {
+		n, err := unix.Read(socket, msg[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECONNRESET) || err == nil && n == 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("start: %w", err)
+		case n == len(msg):
+			var cause error = unix.Errno(binary.NativeEndian.Uint32(msg[4:]))
+			if cause == unix.Errno(0) {
+				cause = ErrShort
+			}
+			return lateError(binary.NativeEndian.Uint32(msg[:]), cause)
+		}
+		return ErrVanished
+	}
+}

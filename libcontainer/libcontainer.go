@@ -1,0 +1,138 @@
+// Package libcontainer makes, runs and removes OCI containers.
+//
+// The way of the data: config.json → bundle (strict decode) → validate → host
+// facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
+// is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
+// Kill, Delete, Pause, Resume, PIDs, Plan.
+package libcontainer
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/gantry-containers/gantry/libcontainer/state"
+	"golang.org/x/sys/unix"
+)
+
+// Runtime is the place where containers live: one directory each below Root.
+type Runtime struct {
+	// Root is the directory of the containers' states, absolute.
+	Root string
+	// Rootless says that the user may lack rights over cgroups: those that can't be had are
+	// done without.
+	Rootless bool
+	// SystemdCgroup asks for the systemd cgroup driver.
+	SystemdCgroup bool
+	// Warn receives what the user should know but what stops nothing; nil discards it.
+	Warn func(string)
+}
+
+// LaunchOptions is what create, run and exec share: how the new process meets its caller.
+type LaunchOptions struct {
+	// ConsoleSocket is the unix socket that receives the pty's master; "" for none.
+	ConsoleSocket string
+	// PidfdSocket is the unix socket that receives a pidfd of the process; "" for none.
+	PidfdSocket string
+	// PidFile is where the pid is written, as the last thing; "" for none.
+	PidFile string
+	// PreserveFDs is how many descriptors from 3 on reach the process, beside LISTEN_FDS.
+	PreserveFDs int
+	// ListenFDs is the caller's LISTEN_FDS (sd_listen_fds(3)); 0 for none.
+	ListenFDs int
+	// Detach returns once the process runs instead of waiting for its end.
+	Detach bool
+	// NoSubreaper keeps the runtime from adopting the container's orphans while it waits.
+	NoSubreaper bool
+}
+
+// CreateOptions describes a container to make.
+type CreateOptions struct {
+	LaunchOptions
+	ID     string
+	Bundle string // directory with config.json
+	// NoPivot moves the root with MS_MOVE and chroot where pivot_root is impossible (a ramfs root).
+	NoPivot bool
+	// NoNewKeyring keeps the caller's session keyring.
+	NoNewKeyring bool
+	// NotifySocket is the caller's NOTIFY_SOCKET (sd_notify(3)); "" for none.
+	NotifySocket string
+	// Keep leaves the container's state after a foreground run.
+	Keep bool
+}
+
+// ExecOptions describes a process to add to a running container.
+type ExecOptions struct {
+	LaunchOptions
+	ID string
+	// ProcessFile is a JSON file with a process object; "" takes the container's own process
+	// as the base and changes it by the fields below.
+	ProcessFile    string
+	Args           []string
+	Cwd            string
+	Env            []string // appended to the container's environment
+	TTY            bool
+	User           string // UID[:GID], "" keeps the container's
+	AdditionalGIDs []uint32
+	Caps           []string // added to the container's capabilities
+	NoNewPrivs     bool
+	ProcessLabel   string
+	AppArmor       string
+	CgroupPaths    []string // PATH or CONTROLLER[,CONTROLLER]:PATH below the container's cgroups
+	IgnorePaused   bool
+}
+
+// Status is where a container stands in its life, runtime.md "State".
+type Status string
+
+// The statuses. Creating is seen only by hooks.
+const (
+	Creating Status = "creating"
+	Created  Status = "created"
+	Running  Status = "running"
+	Paused   Status = "paused"
+	Stopped  Status = "stopped"
+)
+
+// Info is what state and list tell about a container.
+type Info struct {
+	OCIVersion  string
+	ID          string
+	PID         int // 0 when stopped
+	Status      Status
+	Bundle      string
+	Rootfs      string
+	Created     time.Time
+	Annotations map[string]string
+	Owner       uint32 // uid
+}
+
+// What a caller may branch on, with errors.Is. The texts are matched by real clients
+// (docs/decisions/0008): they must stay.
+var (
+	ErrInvalidID   = state.ErrInvalidID
+	ErrExist       = state.ErrExist
+	ErrNotExist    = state.ErrNotExist
+	ErrNotRunning  = errors.New("container not running")
+	ErrStillRuns   = errors.New("container init still running")
+	ErrPaused      = errors.New("cannot exec in a paused container (use --ignore-paused to override)")
+	ErrExecStopped = errors.New("cannot exec in a stopped container")
+)
+
+// The verbs, for the reader; each lives in its own file.
+type verbs interface {
+	Create(*CreateOptions) error
+	Run(*CreateOptions) (exitStatus int, err error)
+	Start(id string) error
+	Exec(*ExecOptions) (exitStatus int, err error)
+	State(id string) (*Info, error)
+	// List tells about every container; what can't be read is in broken, and stops nothing.
+	List() (all []Info, broken []error, err error)
+	Kill(id string, sig unix.Signal, all bool) error
+	Delete(id string, force bool) error
+	Pause(id string) error
+	Resume(id string) error
+	PIDs(id string) ([]int, error)
+	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
+	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
+}

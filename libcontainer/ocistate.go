@@ -1,0 +1,49 @@
+package libcontainer
+
+import (
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/state"
+)
+
+//go:generate go run ./internal/jsongen -out ocistate_gen.go -encode github.com/opencontainers/runtime-spec/specs-go.State,github.com/opencontainers/runtime-spec/specs-go.ContainerProcessState
+
+// ociState is the container's state as hooks read it on stdin, runtime.md "State".
+func ociState(st *state.State, status Status) []byte {
+	s := specs.State{
+		Version: st.OCIVersion, ID: st.ID, Status: specs.ContainerState(status), Pid: st.Init.PID,
+		Bundle: st.Bundle, Annotations: st.Annotations,
+	}
+	if status == Stopped {
+		s.Pid = 0
+	}
+	return appendState(nil, &s)
+}
+
+// hookState is the state of a container in the making, for one kind of hooks.
+func (c *creation) hookState(hooks *plan.RunHooks, p *launch.Process) []byte {
+	st := *c.st
+	st.Init.PID = p.PID
+	status := Creating
+	switch {
+	case hooks == nil:
+		status = Running
+	case hooks.Kind == "startContainer" || hooks.Kind == "prestart":
+		// prestart is specified as part of start, whenever it really runs.
+		status = Created
+	}
+	return ociState(&st, status)
+}
+
+// processState is what a seccomp listener is told about the process of a container.
+func processState(pid int, metadata string, st *state.State, status Status) []byte {
+	return appendContainerProcessState(nil, &specs.ContainerProcessState{
+		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid, Metadata: metadata,
+		State: specs.State{
+			Version: st.OCIVersion, ID: st.ID, Status: specs.ContainerState(status), Pid: st.Init.PID,
+			Bundle: st.Bundle, Annotations: st.Annotations,
+		},
+	})
+}

@@ -1,0 +1,197 @@
+package plan
+
+import (
+	"errors"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Input is everything that decides a container's plan.
+type Input struct {
+	Spec   *specs.Spec
+	Facts  *host.Facts
+	ID     string
+	Bundle string // absolute
+	Rootfs string // absolute
+	// RootfsMount is the mount point that holds Rootfs; needed for a shared rootfsPropagation only.
+	RootfsMount string
+	Seccomp     *Seccomp // nil without a filter
+
+	Start           bool // run: go on to the user's program without waiting for `start`
+	NoPivot         bool
+	NoNewKeyring    bool
+	PreserveFDs     int  // descriptors from 3 on that reach the program
+	OptionalCgroups bool // do without cgroups that the user may not make (rootless)
+}
+
+// Seccomp is the compiled filter of linux.seccomp.
+type Seccomp struct {
+	Instructions     []byte // array of struct sock_filter
+	Flags            uint
+	Notify           bool
+	ListenerPath     string
+	ListenerMetadata string
+}
+
+// compiler collects the plan of one container.
+type compiler struct {
+	Plan
+	*Input
+	proc  *specs.Process
+	linux *specs.Linux
+	ns    namespaces
+	errs  []error
+}
+
+// Create compiles the plan of a new container. It is the table of contents of a
+// launch: what happens, in this order.
+func Create(in *Input) (*Plan, error) {
+	c := newCompiler(in)
+	c.unsupported()
+	c.cgroups()
+	c.birth()
+	c.session()
+	if c.ns.has("mount") {
+		c.root()
+		c.mounts()
+		c.devices()
+		c.terminal()
+		c.hooks()
+		c.paths()
+		c.enterRoot()
+	} else {
+		c.hooks()
+		c.add(Child, "root.path", &Chroot{Rootfs: c.Rootfs})
+		c.terminal()
+	}
+	c.names()
+	c.process()
+	c.commit()
+	c.execute()
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
+	return &c.Plan, nil
+}
+
+func newCompiler(in *Input) *compiler {
+	c := &compiler{Input: in, proc: in.Spec.Process, linux: in.Spec.Linux}
+	if c.linux == nil {
+		c.linux = &specs.Linux{}
+	}
+	c.Ops = make([]Op, 0, 96)
+	c.ns = collectNamespaces(c.linux.Namespaces)
+	return c
+}
+
+// fail records a problem with a field; compiling goes on, so that all are found.
+func (c *compiler) fail(field, problem string) {
+	c.errs = append(c.errs, &Problem{Field: field, What: problem})
+}
+
+// Problem says why a field can't be compiled.
+type Problem struct {
+	Field string // JSON path
+	What  string
+}
+
+func (p *Problem) Error() string { return p.Field + ": " + p.What }
+
+// cgroups makes the container's cgroups, with their limits, before any process exists.
+func (c *compiler) cgroups() {
+	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	if len(groups) == 0 {
+		return
+	}
+	c.add(Runtime, "linux.cgroupsPath", &CreateCgroups{Cgroups: groups, Optional: c.OptionalCgroups})
+	writes, err := resourceWrites(c.linux.Resources, c.Facts)
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	for i := range writes {
+		c.add(Runtime, writes[i].Field, &writes[i].Write)
+	}
+	rules, err := deviceRules(c.Spec)
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	c.add(Runtime, "linux.resources.devices", &SetDevices{Rules: rules})
+}
+
+// session detaches the child from the caller.
+func (c *compiler) session() {
+	c.add(Child, "process", &NewSession{})
+	if !c.NoNewKeyring {
+		c.add(Child, "process", &SessionKeyring{Name: "_ses." + c.ID})
+	}
+	c.add(Child, "process", &SetUmask{Mask: 0})
+	if c.ns.isNew("network") {
+		c.add(Child, "linux.namespaces", &LoopbackUp{})
+	}
+}
+
+// hooks runs what must happen before the root is pivoted: prestart and createRuntime
+// in the runtime's namespaces, createContainer in the container's.
+func (c *compiler) hooks() {
+	h := c.Spec.Hooks
+	if h == nil {
+		return
+	}
+	c.addHooks("prestart", len(h.Prestart), false) //nolint:staticcheck // deprecated, and still used by Docker
+	c.addHooks("createRuntime", len(h.CreateRuntime), false)
+	c.addHooks("createContainer", len(h.CreateContainer), true)
+}
+
+func (c *compiler) addHooks(kind string, n int, inContainer bool) {
+	if n > 0 {
+		c.add(Runtime, "hooks."+kind, &RunHooks{Kind: kind, InContainer: inContainer, Count: n})
+	}
+}
+
+// names sets what the namespaces carry besides mounts.
+func (c *compiler) names() {
+	c.sysctls()
+	if c.Spec.Hostname != "" {
+		c.add(Child, "hostname", &SetHostname{Name: c.Spec.Hostname})
+	}
+	if c.Spec.Domainname != "" {
+		c.add(Child, "domainname", &SetDomainname{Name: c.Spec.Domainname})
+	}
+}
+
+// process prepares identity and limits of the user's process.
+func (c *compiler) process() {
+	c.identity(c.proc, c.ns.user(), c.denySetgroups())
+	late := c.lateCgroups()
+	if len(late) > 0 {
+		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: late})
+	}
+}
+
+// commit is the point from which on the container exists.
+func (c *compiler) commit() {
+	if !hasHome(c.proc.Env) {
+		c.add(Runtime, "process.user", &FindHome{UID: c.proc.User.UID})
+	}
+	if c.ns.user() {
+		c.rlimits(Runtime, c.proc)
+	}
+	c.add(Runtime, "process", &Commit{})
+	if !c.Start {
+		c.add(Child, "process", &AwaitStart{})
+		return
+	}
+	if h := c.Spec.Hooks; h != nil {
+		c.addHooks("startContainer", len(h.StartContainer), true)
+	}
+}
+
+// execute ends in the user's program.
+func (c *compiler) execute() { c.finish(c.proc, c.Seccomp) }

@@ -1,0 +1,95 @@
+package plan
+
+import (
+	"errors"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ExecInput is everything that decides the plan of a process that joins a running
+// container.
+type ExecInput struct {
+	Process *specs.Process
+	Facts   *host.Facts
+	ID      string
+	Seccomp *Seccomp
+	// Namespaces are the kinds in which the container's init differs from the runtime.
+	Namespaces []string
+	// Cgroups are the hierarchies in which the container has a cgroup.
+	Cgroups      []string
+	NoNewKeyring bool
+	PreserveFDs  int
+}
+
+// Exec compiles the plan of an exec'ed process. Everything that needs rights happens
+// before the process is forked into the container's pid namespace: there, processes of
+// the container could trace it.
+func Exec(in *ExecInput) (*Plan, error) {
+	c := &compiler{Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID}, proc: in.Process, linux: &specs.Linux{}}
+	c.Ops = make([]Op, 0, 32)
+	c.unsupported()
+	ns := namespaces{created: in.Namespaces}
+	memory := ""
+	if h := in.Facts.Cgroup.Find("memory"); h != nil && in.Facts.Cgroup.Mode != host.CgroupV2 {
+		memory = h.Name
+	}
+	c.enter(in, &ns, memory)
+	c.identity(c.proc, ns.user(), false)
+	if memory != "" && len(in.Cgroups) > 0 {
+		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: []string{memory}})
+	}
+	if ns.isNew("pid") {
+		c.add(Child, "linux.namespaces", &Fork{})
+	}
+	c.add(Child, "process", &NewSession{})
+	if c.proc.Terminal {
+		c.add(Child, "process.terminal", &ControlTerminal{})
+	}
+	if !hasHome(c.proc.Env) {
+		c.add(Runtime, "process.user", &FindHome{UID: c.proc.User.UID})
+	}
+	if ns.user() {
+		c.rlimits(Runtime, c.proc)
+	}
+	c.finish(c.proc, in.Seccomp)
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
+	return &c.Plan, nil
+}
+
+// enter joins the container's cgroups and namespaces.
+func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
+	privileged := in.Facts.UID == 0
+	c.add(Runtime, "process", &Clone{})
+	c.add(Child, "process", &CloseFDs{Preserve: in.PreserveFDs})
+	if privileged {
+		c.add(Child, "root", &SealExe{})
+		c.add(Child, "process", &Undumpable{})
+	}
+	early := in.Cgroups
+	if memory != "" {
+		early = without(early, memory)
+	}
+	if len(early) > 0 {
+		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+	}
+	if c.proc.OOMScoreAdj != nil {
+		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})
+	}
+	c.add(Child, "linux.namespaces", &JoinContainer{Types: in.Namespaces})
+	if !privileged {
+		c.add(Child, "root", &SealExe{})
+		c.add(Child, "process", &Undumpable{})
+	}
+	if ns.user() {
+		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: !privileged})
+	}
+	if !in.NoNewKeyring {
+		c.add(Child, "process", &SessionKeyring{Name: "_ses." + in.ID})
+	}
+	if c.proc.Terminal {
+		c.add(Child, "process.terminal", console(c.proc, false))
+	}
+}

@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// defaultPath is searched when the environment has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// defaultUmask is what a process without process.user.umask gets, as in runc.
+const defaultUmask = 0o022
+
+// identity makes the child the user's process in all but the program: limits, ids,
+// directory, capabilities.
+func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
+	if !hasHome(p.Env) {
+		c.add(Child, "process.user", &ReadPasswd{})
+	}
+	if !userNS {
+		c.rlimits(Child, p)
+	}
+	c.add(Child, "process", &ResetSignals{})
+	caps := p.Capabilities
+	if caps == nil {
+		caps = &specs.LinuxCapabilities{}
+	}
+	last := c.Facts.LastCap
+	c.add(Child, "process.capabilities.bounding", &DropBounding{Drop: allCaps(last) &^ capSet(caps.Bounding, last)})
+	u := &p.User
+	c.add(Child, "process.user", &SetUser{UID: u.UID, GID: u.GID, Groups: u.AdditionalGids, KeepGroups: keepGroups})
+	mask := uint32(defaultUmask)
+	if u.Umask != nil {
+		mask = *u.Umask
+	}
+	c.add(Child, "process.user.umask", &SetUmask{Mask: mask})
+	c.add(Child, "process.cwd", &ChangeDir{Path: p.Cwd})
+	c.add(Child, "process.args[0]", &FindProgram{Name: p.Args[0], Path: searchPath(p.Env)})
+	final := capabilities(caps, last)
+	if c.seccompNeedsAdmin(p) {
+		c.add(Child, "process.capabilities", &KeepCapabilities{Capabilities: final, Extra: 1 << capSysAdmin})
+	} else {
+		c.add(Child, "process.capabilities", &SetCapabilities{Capabilities: final})
+	}
+}
+
+// seccompNeedsAdmin reports whether the filter can only be loaded with CAP_SYS_ADMIN,
+// because no_new_privs is off, seccomp(2).
+func (c *compiler) seccompNeedsAdmin(p *specs.Process) bool {
+	return c.Seccomp != nil && !p.NoNewPrivileges
+}
+
+// finish loads the filter as late as possible and executes the program.
+func (c *compiler) finish(p *specs.Process, filter *Seccomp) {
+	if p.NoNewPrivileges {
+		c.add(Child, "process.noNewPrivileges", &NoNewPrivileges{})
+	}
+	if filter != nil {
+		c.add(Child, "linux.seccomp", &InstallSeccomp{
+			Instructions: filter.Instructions, Flags: filter.Flags, Notify: filter.Notify,
+		})
+		if filter.Notify {
+			c.add(Runtime, "linux.seccomp.listenerPath", &SendSeccompFD{
+				ListenerPath: filter.ListenerPath, Metadata: filter.ListenerMetadata,
+			})
+		}
+	}
+	if c.seccompNeedsAdmin(p) {
+		caps := p.Capabilities
+		if caps == nil {
+			caps = &specs.LinuxCapabilities{}
+		}
+		c.add(Child, "process.capabilities", &SetCapabilities{Capabilities: capabilities(caps, c.Facts.LastCap)})
+	}
+	c.add(Child, "process.args", &Execute{Args: p.Args, Env: p.Env, FindHome: !hasHome(p.Env)})
+}
+
+func capabilities(caps *specs.LinuxCapabilities, last int) Capabilities {
+	return Capabilities{
+		Effective:   capSet(caps.Effective, last),
+		Permitted:   capSet(caps.Permitted, last),
+		Inheritable: capSet(caps.Inheritable, last),
+		Ambient:     capSet(caps.Ambient, last),
+	}
+}
+
+// rlimits sets the limits of the process. The runtime does it for a process in a user
+// namespace, which may not raise its hard limits.
+func (c *compiler) rlimits(actor Actor, p *specs.Process) {
+	hasNoFile := false
+	for i, r := range p.Rlimits {
+		hasNoFile = hasNoFile || r.Type == "RLIMIT_NOFILE"
+		c.add(actor, index("process.rlimits", i), &SetRlimit{Name: r.Type, Soft: r.Soft, Hard: r.Hard})
+	}
+	if orig := c.Facts.NoFile; !hasNoFile && orig.Hard != 0 {
+		// Go's start-up raised the soft limit; the container shall see the caller's.
+		c.add(actor, "process.rlimits", &SetRlimit{Name: "RLIMIT_NOFILE", Soft: orig.Soft, Hard: orig.Hard})
+	}
+}
+
+func searchPath(env []string) string {
+	path := defaultPath
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			path = v // the last one counts, as in the program's own environment
+		}
+	}
+	return path
+}
+
+func hasHome(env []string) bool {
+	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HOME=") && e != "HOME=" })
+}

@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"path"
+	"strings"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// root makes the rootfs a mount of its own in a mount namespace that leaks nothing
+// to the host, unless a shared propagation asks for it.
+func (c *compiler) root() {
+	field := "linux.rootfsPropagation"
+	p := propagationOption(c.linux.RootfsPropagation)
+	switch p.Base() {
+	case Shared:
+		c.add(Child, field, &SetPropagation{Path: "/", Propagation: p})
+		if c.RootfsMount != "" {
+			c.add(Child, field, &SetPropagation{Path: c.RootfsMount, Propagation: Private})
+		}
+	case Private, Unbindable:
+		c.add(Child, field, &SetPropagation{Path: "/", Propagation: RecPrivate})
+	default:
+		c.add(Child, field, &SetPropagation{Path: "/", Propagation: RecSlave})
+	}
+	c.add(Child, "root.path", &MakeRoot{Rootfs: c.Rootfs})
+	if p.Base() == Shared {
+		// pivot_root(2) refuses a shared root; it becomes shared again in enterRoot.
+		c.add(Child, field, &SetPropagation{Path: c.Rootfs, Propagation: Private})
+	}
+}
+
+// mounts mounts config.json's mounts, in order.
+func (c *compiler) mounts() {
+	for i := range c.Spec.Mounts {
+		c.mount(i, &c.Spec.Mounts[i])
+	}
+	if c.proc.Cwd != "/" && c.proc.Cwd != "" {
+		c.add(Child, "process.cwd", &MakeDir{Path: path.Clean(c.proc.Cwd)})
+	}
+}
+
+func isBind(m *specs.Mount, o *mountOptions) bool { return o.bind || m.Type == "bind" }
+
+func (c *compiler) mount(i int, m *specs.Mount) {
+	field := index("mounts", i)
+	o, unsupported := parseMountOptions(m.Options)
+	if unsupported != "" {
+		c.fail(field+".options", "mount option "+unsupported+" is not supported")
+		return
+	}
+	if len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 {
+		c.fail(field+".uidMappings", "id-mapped mounts are not supported")
+		return
+	}
+	dest := path.Clean("/" + m.Destination)
+	switch {
+	case o.remount:
+		c.add(Child, field, &BindMount{Index: i, Destination: dest, Flags: o.flags, Remount: true})
+	case isBind(m, &o):
+		c.add(Child, field, &BindMount{
+			Index: i, Destination: dest, Source: c.hostPath(m.Source), Recursive: o.recursive, Flags: o.flags,
+		})
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		c.cgroupMount(i, dest, o.flags)
+	default:
+		c.add(Child, field, &Mount{
+			Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: strings.Join(o.data, ","),
+		})
+	}
+}
+
+// sourceName is what /proc/mounts will show as the device.
+func sourceName(m *specs.Mount) string {
+	if m.Source == "" {
+		return m.Type
+	}
+	return m.Source
+}
+
+func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
+	a := &CgroupMount{Index: i, Destination: dest, Flags: flags}
+	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
+	if err != nil {
+		return // already reported by cgroups
+	}
+	if c.OptionalCgroups {
+		// What will be made is not known; what is there for sure is the caller's own place.
+		groups = ownCgroups(c.Facts)
+	}
+	if c.Facts.Cgroup.Mode == host.CgroupV2 {
+		if len(groups) > 0 && c.ns.isNew("cgroup") {
+			a.Fallback = groups[0].Dir()
+		} else if len(groups) > 0 {
+			a.Fallback = groups[0].Mount
+		}
+	} else {
+		for _, g := range groups {
+			if g.Hierarchy != "" {
+				a.Cgroups = append(a.Cgroups, g)
+			}
+		}
+	}
+	c.add(Child, index("mounts", i), a)
+}
+
+// ownCgroups are the cgroups that the runtime itself is in.
+func ownCgroups(f *host.Facts) []Cgroup {
+	var groups []Cgroup
+	for i := range f.Cgroup.Hierarchies {
+		h := &f.Cgroup.Hierarchies[i]
+		groups = append(groups, Cgroup{Hierarchy: h.Name, Mount: h.Mount, Path: h.Own})
+	}
+	return groups
+}
+
+// hostPath makes a path of the host absolute: relative ones start at the bundle.
+func (c *compiler) hostPath(p string) string {
+	if path.IsAbs(p) {
+		return p
+	}
+	return path.Join(c.Bundle, p)
+}
+
+// paths hides and protects paths of the kernel's file systems, last so that no mount
+// covers them.
+func (c *compiler) paths() {
+	for i, p := range c.linux.MaskedPaths {
+		c.add(Child, index("linux.maskedPaths", i), &MaskPath{Path: path.Clean("/" + p)})
+	}
+	for i, p := range c.linux.ReadonlyPaths {
+		c.add(Child, index("linux.readonlyPaths", i), &ReadonlyPath{Path: path.Clean("/" + p)})
+	}
+	if c.Spec.Root.Readonly {
+		c.add(Child, "root.readonly", &ReadonlyRoot{})
+	}
+}
+
+func (c *compiler) enterRoot() {
+	c.add(Child, "root.path", &PivotRoot{Move: c.NoPivot})
+	switch p := propagationOption(c.linux.RootfsPropagation); p.Base() {
+	case Shared, Unbindable:
+		c.add(Child, "linux.rootfsPropagation", &SetPropagation{Path: "/", Propagation: p})
+	}
+}
+
+// sysctls writes kernel parameters of the container's namespaces.
+func (c *compiler) sysctls() {
+	for _, key := range sortedKeys(c.linux.Sysctl) {
+		c.add(Child, "linux.sysctl["+key+"]", &SetSysctl{Path: sysctlPath(key), Value: c.linux.Sysctl[key]})
+	}
+}
+
+// sysctlPath turns a key into a path, by sysctl(8): the first separator found, "." or
+// "/", is the one that parts the components, and the other one stands for it inside them.
+func sysctlPath(key string) string {
+	i := strings.IndexAny(key, "./")
+	if i < 0 || key[i] == '/' {
+		return key
+	}
+	swap := func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}
+	return strings.Map(swap, key)
+}

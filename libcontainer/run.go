@@ -1,0 +1,64 @@
+package libcontainer
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run makes a container and runs its program. Detached it returns at once with 0;
+// otherwise it passes signals and terminal on, waits for the end, deletes the container
+// unless Keep is set, and returns the program's exit status, or 128 and the number of
+// the signal that ended it.
+func (r *Runtime) Run(o *CreateOptions) (int, error) {
+	var relay *relay
+	if !o.Detach {
+		var err error
+		if relay, err = newRelay(!o.NoSubreaper); err != nil {
+			return 0, err
+		}
+		defer relay.stop()
+	}
+	c, err := r.create(o, true)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.poststart(c.in.spec.Hooks, c.hookState(nil, c.proc)); err != nil {
+		return 0, errors.Join(err, c.undo())
+	}
+	if o.Detach {
+		return 0, c.close()
+	}
+	return c.wait(relay)
+}
+
+// wait sees the program to its end.
+func (c *creation) wait(relay *relay) (int, error) {
+	// The container is there: other commands may have it.
+	if err := c.dir.Unlock(); err != nil {
+		return 0, err
+	}
+	status, err := relay.wait(c.proc, c.tty)
+	c.end()
+	if err != nil {
+		return 0, errors.Join(err, c.dir.Close())
+	}
+	if c.o.Keep {
+		return status, c.dir.Close()
+	}
+	if err := c.dir.Lock(lockWait); err != nil {
+		if errors.Is(err, ErrNotExist) { // somebody else deleted it
+			err = nil
+		}
+		return status, errors.Join(err, c.dir.Close())
+	}
+	return status, errors.Join(c.r.destroy(c.dir, c.st), c.dir.Close())
+}
+
+// exitStatus is how a shell would tell of the end of a process.
+func exitStatus(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}

@@ -1,0 +1,125 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/state"
+)
+
+// Start lets a created container run its program: startContainer hooks first, in the
+// container, and poststart hooks after. The program's execve failing is an error here.
+func (r *Runtime) Start(id string) error {
+	dir, err := state.Open(r.Root, id)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Lock(lockWait); err != nil {
+		return err
+	}
+	st, err := dir.Load()
+	if errors.Is(err, state.ErrIncomplete) {
+		return ErrNotExist
+	}
+	if err != nil {
+		return err
+	}
+	status, err := statusOf(st)
+	if err != nil {
+		return err
+	}
+	switch status {
+	case Stopped:
+		return errors.New("cannot start a container that has stopped")
+	case Created:
+		return r.start(dir, st)
+	default:
+		return errors.New("cannot start an already running container")
+	}
+}
+
+func (r *Runtime) start(dir *state.Dir, st *state.State) error {
+	raw, err := dir.Config()
+	if err != nil {
+		return err
+	}
+	spec, _, err := bundle.Decode(raw)
+	if err != nil {
+		return err
+	}
+	if h := spec.Hooks; h != nil && len(h.StartContainer) > 0 {
+		if err := r.startContainerHooks(spec.Hooks, st); err != nil {
+			return errors.Join(err, killAndWait(st))
+		}
+	}
+	socket, err := connectStart(dir)
+	if err != nil {
+		return fmt.Errorf("start socket: %w", err)
+	}
+	defer unix.Close(socket)
+	st.Started = true
+	if err := dir.Save(st); err != nil {
+		return err
+	}
+	if err := launch.Start(socket); err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("remove start socket: %w", err)
+	}
+	if err := r.poststart(spec.Hooks, ociState(st, Running)); err != nil {
+		return errors.Join(err, killAndWait(st))
+	}
+	return nil
+}
+
+func (r *Runtime) startContainerHooks(hooks *specs.Hooks, st *state.State) error {
+	pidfd, err := openInit(st.Init)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	a := &plan.RunHooks{Kind: "startContainer", InContainer: true, Count: len(hooks.StartContainer)}
+	return r.runHooks(hooks, a, ociState(st, Created), st.Init.PID, pidfd)
+}
+
+// listenStart makes the socket on which the container waits. Its path goes through the
+// directory's descriptor: a unix socket's address holds no more than 107 bytes.
+func listenStart(dir *state.Dir) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Bind(fd, startAddress(dir)); err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func connectStart(dir *state.Dir) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Connect(fd, startAddress(dir)); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func startAddress(dir *state.Dir) *unix.SockaddrUnix {
+	return &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir.FD()) + "/" + state.StartSocket}
+}

@@ -1,0 +1,147 @@
+package validate
+
+import (
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// onNetDevices is a bad case with other network devices.
+func onNetDevices(devices map[string]specs.LinuxNetDevice, want ...string) badCase {
+	return onLinux(func(l *specs.Linux) { l.NetDevices = devices }, want...)
+}
+
+var linuxCases = map[string]badCase{
+	"a cgroup path of two lines": onLinux(func(l *specs.Linux) { l.CgroupsPath = "/a\nb" }, "linux.cgroupsPath: contains a newline"),
+	"a cgroup path with a NUL":   onLinux(func(l *specs.Linux) { l.CgroupsPath = "/a\x00" }, "linux.cgroupsPath: contains a NUL byte"),
+	"an unknown propagation of the root": onLinux(func(l *specs.Linux) { l.RootfsPropagation = "public" },
+		`linux.rootfsPropagation: is "public", must be one of shared, slave, private, unbindable, or the same with r in front`),
+	"relative masked and read-only paths": onLinux(func(l *specs.Linux) {
+		l.MaskedPaths, l.ReadonlyPaths = []string{"/a", "b"}, []string{"", "/\x00"}
+	},
+		`linux.maskedPaths[1]: is "b", must be an absolute path`,
+		"linux.readonlyPaths[0]: must not be empty", "linux.readonlyPaths[1]: contains a NUL byte"),
+	"a mount label with a NUL": onLinux(func(l *specs.Linux) { l.MountLabel = "\x00" }, "linux.mountLabel: contains a NUL byte"),
+
+	"network devices without a network namespace": onLinux(func(l *specs.Linux) { without(l, "network"); l.Sysctl = nil },
+		"linux.netDevices: unable to move network devices without a NET namespace"),
+	"network devices of a user": {
+		uid:    1000,
+		change: func(s *specs.Spec) { s.Mounts = nil },
+		want:   []string{"linux.netDevices: network devices are not supported for rootless containers"},
+	},
+	"network devices with impossible names": onNetDevices(map[string]specs.LinuxNetDevice{
+		"..": {}, "a": {Name: "a/b"}, "b": {Name: "sixteen-bytes-16"}, "c:d": {Name: "fine"},
+	},
+		`linux.netDevices[".."]: the name is "..", which no network device can be called`,
+		`linux.netDevices.a.name: is "a/b", which no network device can be called`,
+		`linux.netDevices.b.name: is "sixteen-bytes-16", must have at most 15 bytes`,
+		`linux.netDevices["c:d"]: the name is "c:d", which no network device can be called`),
+	"network devices with one name": onNetDevices(map[string]specs.LinuxNetDevice{"a": {}, "b": {Name: "a"}},
+		`linux.netDevices.b.name: is "a", which is already the name of linux.netDevices.a`),
+
+	"a class that is no file name": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = "../x" },
+		`linux.intelRdt.closID: is "../x", must be a file name, or / for the default class`),
+	"a class that goes up": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = ".." },
+		`linux.intelRdt.closID: is "..", must be a file name, or / for the default class`),
+	"schemata of two lines": onLinux(func(l *specs.Linux) {
+		l.IntelRdt = &specs.LinuxIntelRdt{ClosID: "a\nb", Schemata: []string{"L3:0=f", "\n"}, L3CacheSchema: "L3:\n", MemBwSchema: "MB:\n"}
+	},
+		"linux.intelRdt.closID: contains a newline", "linux.intelRdt.schemata[1]: contains a newline",
+		"linux.intelRdt.l3CacheSchema: contains a newline", "linux.intelRdt.memBwSchema: contains a newline"),
+	"a bandwidth schema of another kind": onLinux(func(l *specs.Linux) { l.IntelRdt.MemBwSchema = "L3:0=f" },
+		`linux.intelRdt.memBwSchema: is "L3:0=f", must start with MB:`),
+
+	"an unknown memory policy": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_X" },
+		`linux.memoryPolicy.mode: is "MPOL_X", must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, `+
+			"MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL"),
+	"a memory policy without its nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "" },
+		"linux.memoryPolicy.nodes: must not be empty with MPOL_INTERLEAVE"),
+	"a memory policy with nodes it can't have": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_LOCAL" },
+		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`),
+	"a memory policy with bad nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "1;2" },
+		`linux.memoryPolicy.nodes: has "1;2", must be a list like 0-3,7`),
+	"a memory policy with an unknown flag": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"X"} },
+		`linux.memoryPolicy.flags[0]: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
+	"a memory policy with flags that fight": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"}
+	}, "linux.memoryPolicy.flags: must not have both MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES"),
+	"an unknown personality": onLinux(func(l *specs.Linux) { l.Personality.Domain = "BSD" },
+		`linux.personality.domain: is "BSD", must be one of LINUX, LINUX32`),
+}
+
+// onSeccomp is a bad case that changes the profile.
+func onSeccomp(change func(*specs.LinuxSeccomp), want ...string) badCase {
+	return onLinux(func(l *specs.Linux) { change(l.Seccomp) }, want...)
+}
+
+var seccompCases = map[string]badCase{
+	"an unknown default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "X", nil },
+		`linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
+	"notify by default": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = specs.ActNotify, nil },
+		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"),
+	"a default errno for an action without": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActAllow },
+		"linux.seccomp.defaultErrnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one"),
+	"metadata without a listener": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "" },
+		"linux.seccomp.listenerMetadata: needs listenerPath",
+		"linux.seccomp.listenerPath: must be set, for SCMP_ACT_NOTIFY is used"),
+	"a listener with a NUL": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "\x00" },
+		"linux.seccomp.listenerPath: contains a NUL byte"),
+	"system calls with bad fields": onSeccomp(func(s *specs.LinuxSeccomp) {
+		s.Syscalls = []specs.LinuxSyscall{
+			{Action: "X"},
+			{Names: []string{""}, Action: specs.ActAllow, ErrnoRet: new(uint(1))},
+			{Names: []string{"read"}, Action: specs.ActErrno, ErrnoRet: new(uint(4096))},
+			{Names: []string{"read", "write"}, Action: specs.ActNotify},
+			{Names: []string{"read"}, Action: specs.ActKill, Args: []specs.LinuxSeccompArg{{Index: 6, Op: "X"}}},
+		}
+	},
+		"linux.seccomp.syscalls[0].names: must not be empty",
+		`linux.seccomp.syscalls[0].action: is "X", must be a SCMP_ACT_ of the spec`,
+		"linux.seccomp.syscalls[1].names[0]: must not be empty",
+		"linux.seccomp.syscalls[1].errnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one",
+		"linux.seccomp.syscalls[2].errnoRet: is 4096, must be at most 4095",
+		"linux.seccomp.syscalls[3].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+		"linux.seccomp.syscalls[4].args[0].index: is 6, must be from 0 to 5",
+		`linux.seccomp.syscalls[4].args[0].op: is "X", must be a SCMP_CMP_ of the spec`),
+}
+
+func TestLimitsThatRealEnginesWrite(t *testing.T) {
+	for name, change := range map[string]func(*specs.Linux){
+		"the root class of resctrl": func(l *specs.Linux) { l.IntelRdt.ClosID = "/" },
+		"an empty seccomp profile":  func(l *specs.Linux) { l.Seccomp = &specs.LinuxSeccomp{} },
+		"unlimited memory": func(l *specs.Linux) {
+			l.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(-1)), Swap: new(int64(1))}
+		},
+		"unlimited swap": func(l *specs.Linux) {
+			l.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(9)), Swap: new(int64(-1))}
+		},
+		"a quota of no limit":           func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(-1)), Burst: new(uint64(5))} },
+		"numbers that mean not set":     func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(0)), Period: new(uint64(0))} },
+		"a pids limit of 0":             func(l *specs.Linux) { l.Resources.Pids.Limit = new(int64(0)) },
+		"a CPU list with spaces":        func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Cpus: "0-1, 3,\n"} },
+		"a policy that prefers no node": func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED"} },
+		"a propagation below the root":  func(l *specs.Linux) { l.RootfsPropagation = "rshared" },
+		"mappings of a joined user namespace": func(l *specs.Linux) {
+			l.Namespaces[5].Path = "/proc/1/ns/user"
+			l.UIDMappings, l.GIDMappings = nil, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := load(t, "full.json")
+			change(spec.Linux)
+			if got := Spec(spec, &root); len(got) > 0 {
+				t.Errorf("problems: %q", texts(got))
+			}
+		})
+	}
+}
+
+func TestConsoleSizeIsIgnoredWithoutTerminal(t *testing.T) {
+	spec := load(t, "full.json")
+	spec.Process.Terminal = false
+	spec.Process.ConsoleSize.Height = 1 << 20
+	if got := Spec(spec, &root); len(got) > 0 {
+		t.Errorf("problems: %q", texts(got))
+	}
+}

@@ -1,0 +1,56 @@
+package validate
+
+// mountOptions is what the options of a mount say about its kind.
+type mountOptions struct {
+	bind      bool // bind or rbind
+	remount   bool
+	idmap     bool // idmap or ridmap
+	tmpcopyup int  // index plus one
+}
+
+func scanOptions(list []string) mountOptions {
+	var opts mountOptions
+	for i, o := range list {
+		switch o {
+		case "bind", "rbind":
+			opts.bind = true
+		case "remount":
+			opts.remount = true
+		case "idmap", "ridmap":
+			opts.idmap = true
+		case "tmpcopyup":
+			opts.tmpcopyup = i + 1
+		}
+	}
+	return opts
+}
+
+// knownOption reports whether the option is one of the spec's table, which the runtime
+// itself acts on. Every other one goes to the filesystem.
+func knownOption(o string) bool {
+	switch o {
+	case "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion",
+		"lazytime", "loud", "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
+		"nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow",
+		"rbind", "relatime", "remount", "ro", "rw", "silent", "strictatime", "suid",
+		"symfollow", "sync":
+		return true
+	case "ratime", "rdev", "rdiratime", "rexec", "rnoatime", "rnodev", "rnodiratime", "rnoexec",
+		"rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "rrelatime", "rro", "rrw",
+		"rstrictatime", "rsuid", "rsymfollow":
+		return true
+	case "idmap", "ridmap", "tmpcopyup":
+		return true
+	}
+	return propagation(o)
+}
+
+// propagation reports whether the word is a mode of mount propagation, mount_namespaces(7),
+// for one mount or with "r" for all below it.
+func propagation(o string) bool {
+	switch o {
+	case "private", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave", "unbindable":
+		return true
+	}
+	return false
+}

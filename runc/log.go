@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// logger writes the log that containerd's shim, podman and CRI-O read back: lines of
+// key=value, or one JSON object per line. The zero logger writes text to stderr.
+type logger struct {
+	fd    int // 0: stderr
+	json  bool
+	debug bool
+}
+
+// open appends to the file from now on; it exists afterwards even if nothing is logged.
+// "" and /dev/stderr are stderr: opening that by name fails when it is a socket.
+func (l *logger) open(path string) error {
+	if path == "" || path == "/dev/stderr" {
+		return nil
+	}
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_SYNC|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return fmt.Errorf("--log: open %s: %w", path, err)
+	}
+	l.fd = fd
+	return nil
+}
+
+// failure reports the error that ends the program: as one line of the log and, when
+// that is not stderr, as a plain line there.
+func (l *logger) failure(err error) {
+	msg := oneLine(err)
+	l.write("error", msg)
+	if l.fd != 0 {
+		writeAll(unix.Stderr, append([]byte(msg), '\n'))
+	}
+}
+
+// warning tells the user what stops nothing. A JSON log has no warnings: podman takes the
+// whole file for one object, the error.
+func (l *logger) warning(msg string) {
+	if !l.json || l.debug {
+		l.write("warning", msg)
+	}
+}
+
+func (l *logger) write(level, msg string) {
+	now := time.Now().Format(time.RFC3339)
+	var b []byte
+	if l.json {
+		b = appendJSON(append(b, `{"level":`...), level)
+		b = appendJSON(append(b, `,"msg":`...), msg)
+		b = appendJSON(append(b, `,"time":`...), now)
+		b = append(b, "}\n"...)
+	} else {
+		b = append(append(append(b, `time="`...), now...), `" level=`...)
+		b = appendText(append(append(b, level...), " msg="...), msg)
+		b = append(b, '\n')
+	}
+	fd := l.fd
+	if fd == 0 {
+		fd = unix.Stderr
+	}
+	writeAll(fd, b)
+}
+
+// oneLine is the error's text; joined errors stand behind each other.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+// writeAll writes b whole, as far as the reader lets it: there is nobody to tell.
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+// Go's runtime would keep two descriptors of the caller's cgroup open, to follow its CPU
+// limit. This program is over before that matters, and must pass on no descriptor.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+// Command runc is an OCI runtime: the command line over package libcontainer.
+//
+// It answers as the well-known runc does, because engines parse its answers:
+// flags and their positions, exit codes, output shapes, the log and the frozen
+// texts of compat.go. One file is one command.
+package main
+
+import (
+	"os"
+	"runtime"
+)
+
+// Set by the linker: -X main.version=… -X main.commit=….
+var (
+	version = "0.1.0-dev"
+	commit  = ""
+)
+
+func main() {
+	// One processor: nearly all the work is waiting for the kernel, and every
+	// further thread costs more than it can save.
+	runtime.GOMAXPROCS(1)
+	os.Exit(new(program).run(os.Args))
+}
