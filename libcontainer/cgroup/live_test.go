@@ -27,9 +27,7 @@ func TestFreezeAndThaw(t *testing.T) {
 			s := create(t, hierarchies...)
 			cmd := exec.Command("sh", "-c", `trap "exit 3" TERM; while :; do sleep 0.01; done`)
 			start(t, s, cmd)
-			for !strings.Contains(content(t, "/proc/"+strconv.Itoa(cmd.Process.Pid)+"/status"), "SigCgt:\t0000000000004000") {
-				time.Sleep(time.Millisecond) // until the trap is set
-			}
+			awaitHandler(t, cmd.Process.Pid, unix.SIGTERM)
 			want := func(frozen bool) {
 				t.Helper()
 				if got, err := s.State(); err != nil || got != frozen {
@@ -267,4 +265,18 @@ func TestOOMKills(t *testing.T) {
 	if n, err := FromState(nil).OOMKills(); n != 0 || err != nil {
 		t.Errorf("without a memory cgroup: %d, %v", n, err)
 	}
+}
+
+// awaitHandler waits until the process handles the signal.
+func awaitHandler(t *testing.T, pid int, sig unix.Signal) {
+	t.Helper()
+	for range 500 {
+		_, caught, _ := strings.Cut(content(t, "/proc/"+strconv.Itoa(pid)+"/status"), "SigCgt:\t")
+		mask, err := strconv.ParseUint(caught[:min(16, len(caught))], 16, 64)
+		if err == nil && mask&(1<<(sig-1)) != 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the process sets no handler")
 }

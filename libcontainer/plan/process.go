@@ -78,12 +78,14 @@ func (c *compiler) finish(p *specs.Process, filter *Seccomp) {
 }
 
 func capabilities(caps *specs.LinuxCapabilities, last int) Capabilities {
-	return Capabilities{
+	c := Capabilities{
 		Effective:   capSet(caps.Effective, last),
 		Permitted:   capSet(caps.Permitted, last),
 		Inheritable: capSet(caps.Inheritable, last),
-		Ambient:     capSet(caps.Ambient, last),
 	}
+	// The kernel raises no others; runc warns of them and goes on, and so does validate.
+	c.Ambient = capSet(caps.Ambient, last) & c.Permitted & c.Inheritable
+	return c
 }
 
 // rlimits sets the limits of the process. The runtime does it for a process in a user

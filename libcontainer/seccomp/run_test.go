@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,13 @@ func TestLibseccompVersion(t *testing.T) {
 	version, err := LibseccompVersion()
 	if err != nil || !strings.HasPrefix(version, "2.") || strings.ContainsAny(version, " \n") {
 		t.Errorf("got %q, %v", version, err)
+	}
+}
+
+func TestTheCompilersNameHoldsTheArchitecture(t *testing.T) {
+	needCompiler(t)
+	if id := compilerID(); !strings.HasSuffix(id, "/"+runtime.GOARCH) {
+		t.Errorf("got %q", id)
 	}
 }
 

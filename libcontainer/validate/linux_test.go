@@ -61,6 +61,9 @@ var linuxCases = map[string]badCase{
 		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`),
 	"a memory policy with bad nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "1;2" },
 		`linux.memoryPolicy.nodes: has "1;2", must be a list like 0-3,7`),
+	"a memory policy with bad nodes that it can't have": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy.Mode, l.MemoryPolicy.Nodes = "MPOL_DEFAULT", "x"
+	}, `linux.memoryPolicy.nodes: has "x", must be a list like 0-3,7`),
 	"a memory policy with an unknown flag": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"X"} },
 		`linux.memoryPolicy.flags[0]: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
 	"a memory policy with flags that fight": onLinux(func(l *specs.Linux) {
@@ -78,6 +81,11 @@ func onSeccomp(change func(*specs.LinuxSeccomp), want ...string) badCase {
 var seccompCases = map[string]badCase{
 	"an unknown default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "X", nil },
 		`linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
+	"a profile without a default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "", nil },
+		`linux.seccomp.defaultAction: is "", must be a SCMP_ACT_ of the spec`),
+	"a profile of nothing but a wrong default": onSeccomp(func(s *specs.LinuxSeccomp) {
+		*s = specs.LinuxSeccomp{DefaultAction: "X"}
+	}, `linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
 	"notify by default": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = specs.ActNotify, nil },
 		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"),
 	"a default errno for an action without": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActAllow },
@@ -116,12 +124,14 @@ func TestLimitsThatRealEnginesWrite(t *testing.T) {
 		"unlimited swap": func(l *specs.Linux) {
 			l.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(9)), Swap: new(int64(-1))}
 		},
-		"a quota of no limit":           func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(-1)), Burst: new(uint64(5))} },
-		"numbers that mean not set":     func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(0)), Period: new(uint64(0))} },
-		"a pids limit of 0":             func(l *specs.Linux) { l.Resources.Pids.Limit = new(int64(0)) },
-		"a CPU list with spaces":        func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Cpus: "0-1, 3,\n"} },
-		"a policy that prefers no node": func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED"} },
-		"a propagation below the root":  func(l *specs.Linux) { l.RootfsPropagation = "rshared" },
+		"a quota of no limit":            func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(-1)), Burst: new(uint64(5))} },
+		"numbers that mean not set":      func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(0)), Period: new(uint64(0))} },
+		"an unlimited real-time runtime": func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{RealtimeRuntime: new(int64(-1))} },
+		"only a weight for a device":     func(l *specs.Linux) { l.Resources.BlockIO.WeightDevice[0].LeafWeight = nil },
+		"a pids limit of 0":              func(l *specs.Linux) { l.Resources.Pids.Limit = new(int64(0)) },
+		"a CPU list with spaces":         func(l *specs.Linux) { l.Resources.CPU = &specs.LinuxCPU{Cpus: "0-1, 3,\n"} },
+		"a policy that prefers no node":  func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED"} },
+		"a propagation below the root":   func(l *specs.Linux) { l.RootfsPropagation = "rshared" },
 		"mappings of a joined user namespace": func(l *specs.Linux) {
 			l.Namespaces[5].Path = "/proc/1/ns/user"
 			l.UIDMappings, l.GIDMappings = nil, nil
@@ -141,6 +151,14 @@ func TestConsoleSizeIsIgnoredWithoutTerminal(t *testing.T) {
 	spec := load(t, "full.json")
 	spec.Process.Terminal = false
 	spec.Process.ConsoleSize.Height = 1 << 20
+	if got := Spec(spec, &root); len(got) > 0 {
+		t.Errorf("problems: %q", texts(got))
+	}
+}
+
+func TestShortestDeadlineIsTaken(t *testing.T) {
+	spec := load(t, "full.json")
+	spec.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 1024, Deadline: 1024}
 	if got := Spec(spec, &root); len(got) > 0 {
 		t.Errorf("problems: %q", texts(got))
 	}

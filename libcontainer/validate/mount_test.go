@@ -94,6 +94,7 @@ func TestMountsThatRealEnginesAskFor(t *testing.T) {
 		"a file of lxcfs":                 {Destination: "/proc/uptime", Source: "/x", Options: []string{"bind"}},
 		"a bind with an unknown type":     {Destination: "/a", Type: "none", Source: "a", Options: []string{"defaults", "rbind", "rnoexec", "rshared"}},
 		"an option only for a filesystem": {Destination: "/a", Type: "overlay", Options: []string{"lowerdir=/a,upperdir=/b"}},
+		"a bind with an empty option":     {Destination: "/a", Source: "a", Options: []string{"bind", ""}},
 		"the ids of the user namespace":   {Destination: "/a", Source: "/a", Options: []string{"bind", "idmap"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"encoding/binary"
-
 	"github.com/opencontainers/runtime-spec/specs-go"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
@@ -18,41 +16,20 @@ import (
 // (https://github.com/opencontainers/runc/pull/2750).
 
 const (
-	instructionSize = 8
-
-	// Offsets in struct seccomp_data (linux/seccomp.h).
-	dataNumber = 0
-	dataArch   = 4
-
-	// x32Bit marks a call of the x32 ABI, which shares its AUDIT_ARCH with
-	// amd64 (__X32_SYSCALL_BIT).
+	// x32Bit is the first number of the x32 ABI, which shares its AUDIT_ARCH
+	// with amd64 (__X32_SYSCALL_BIT).
 	x32Bit = 0x40000000
 	// armPrivate is the first of 32-bit ARM's own calls, far above the
 	// common ones (__ARM_NR_BASE).
 	armPrivate = 0x0f0000
 )
 
-// instruction is a struct sock_filter (linux/filter.h).
-type instruction struct {
-	code   uint16
-	jt, jf uint8
-	k      uint32
-}
-
-const (
-	loadWord    = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-	jumpEqual   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-	jumpGreater = unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K
-	jumpAtLeast = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
-	jumpBits    = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
-	ret         = unix.BPF_RET | unix.BPF_K
-
-	retENOSYS = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
-)
+// retENOSYS is the answer for a call that the kernel doesn't have.
+const retENOSYS = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 
 // enosysStub is the stub for a profile, or nothing where the default lets
 // new calls through, or to somebody who decides for himself.
-func enosysStub(s *specs.LinuxSeccomp, archs []libseccomp.ScmpArch) []byte {
+func enosysStub(s *specs.LinuxSeccomp, archs []libseccomp.ScmpArch) []instruction {
 	switch s.DefaultAction {
 	case specs.ActAllow, specs.ActLog, specs.ActTrace:
 		return nil
@@ -66,7 +43,7 @@ func enosysStub(s *specs.LinuxSeccomp, archs []libseccomp.ScmpArch) []byte {
 			largest[arch] = number
 		}
 	}
-	return encode(stub(archs, largest))
+	return stub(archs, largest)
 }
 
 // largestNumber is the largest number among the calls that a profile names,
@@ -122,10 +99,12 @@ func block(arch libseccomp.ScmpArch, largest map[libseccomp.ScmpArch]uint32) []i
 	case libseccomp.ArchAMD64:
 		if x32, both := largest[libseccomp.ArchX32]; both {
 			// Every x32 number is above amd64's largest.
-			return []instruction{load, above, {jumpBits, 0, 1, x32Bit}, {jumpGreater, 0, toEnd, x32}, enosys}
+			return []instruction{load, above, {jumpAtLeast, 0, 1, x32Bit}, {jumpGreater, 0, toEnd, x32}, enosys}
 		}
+		// As in runc, what x32 gets when it isn't asked for is libseccomp's word.
+		return []instruction{load, above, {jumpAtLeast, toEnd, 0, x32Bit}, enosys}
 	case libseccomp.ArchX32:
-		return []instruction{load, {jumpBits, 0, toEnd, x32Bit}, above, enosys}
+		return []instruction{load, {jumpAtLeast, 0, toEnd, x32Bit}, above, enosys}
 	case libseccomp.ArchARM:
 		return []instruction{load, above, {jumpAtLeast, toEnd, 0, armPrivate}, enosys}
 	case libseccomp.ArchS390, libseccomp.ArchS390X:
@@ -198,14 +177,4 @@ func auditArch(arch libseccomp.ScmpArch) uint32 {
 		return unix.AUDIT_ARCH_SH
 	}
 	return 0 // no call carries it
-}
-
-func encode(code []instruction) []byte {
-	var b []byte
-	for _, i := range code {
-		b = binary.NativeEndian.AppendUint16(b, i.code)
-		b = append(b, i.jt, i.jf)
-		b = binary.NativeEndian.AppendUint32(b, i.k)
-	}
-	return b
 }

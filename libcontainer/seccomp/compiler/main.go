@@ -70,7 +70,7 @@ func compile(raw []byte) (*seccomp.Filter, error) {
 	if f.Flags, err = flags(s.Flags); err != nil {
 		return nil, err
 	}
-	f.Instructions, err = program(s, treeFrom)
+	f.Instructions, err = program(s)
 	return f, err
 }
 

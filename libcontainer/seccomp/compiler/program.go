@@ -14,49 +14,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// treeFrom is the number of rules from which a binary tree is worth its
-// instructions: every call runs fewer of them, and so does the kernel when it
-// tries all numbers at the installation.
-const treeFrom = 9
-
 // maxInstructions is the kernel's BPF_MAXINSNS.
 const maxInstructions = 4096
 
-// program compiles a checked profile to an array of struct sock_filter. From
-// treeFrom rules on the numbers are looked up in a binary tree.
-func program(s *specs.LinuxSeccomp, treeFrom int) ([]byte, error) {
+// program compiles a checked profile to an array of struct sock_filter.
+func program(s *specs.LinuxSeccomp) ([]byte, error) {
+	code, archs, err := translate(s)
+	if err != nil {
+		return nil, err
+	}
+	code = compact(code, archs)
+	if n := len(code); n > maxInstructions {
+		return nil, fmt.Errorf("linux.seccomp: compiles to %d instructions, above the kernel's %d", n, maxInstructions)
+	}
+	return encode(code), nil
+}
+
+// translate is libseccomp's program for a checked profile, with the stub for
+// unknown calls in front, and the kernel's names of its architectures, the
+// native one first.
+func translate(s *specs.LinuxSeccomp) ([]instruction, []uint32, error) {
 	defaultAction := action(s.DefaultAction, s.DefaultErrnoRet)
 	filter, err := libseccomp.NewFilter(defaultAction)
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp.defaultAction: %s: %w", s.DefaultAction, err)
+		return nil, nil, fmt.Errorf("linux.seccomp.defaultAction: %s: %w", s.DefaultAction, err)
 	}
 	defer filter.Release()
 	archs, err := addArchs(filter, s.Architectures)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rules := 0
 	for i := range s.Syscalls {
-		n, err := addCall(filter, &s.Syscalls[i], defaultAction)
-		if err != nil {
-			return nil, fmt.Errorf("linux.seccomp.syscalls[%d].%w", i, err)
-		}
-		rules += n
-	}
-	if rules >= treeFrom {
-		if err := filter.SetOptimize(2); err != nil {
-			return nil, fmt.Errorf("linux.seccomp: binary tree: %w", err)
+		if err := addCall(filter, &s.Syscalls[i], defaultAction); err != nil {
+			return nil, nil, fmt.Errorf("linux.seccomp.syscalls[%d].%w", i, err)
 		}
 	}
 	code, err := export(filter)
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp: export: %w", err)
+		return nil, nil, fmt.Errorf("linux.seccomp: export: %w", err)
 	}
-	code = append(enosysStub(s, archs), code...)
-	if n := len(code) / instructionSize; n > maxInstructions {
-		return nil, fmt.Errorf("linux.seccomp: compiles to %d instructions, above the kernel's %d", n, maxInstructions)
+	var kernelArchs []uint32
+	for _, arch := range archs {
+		if number := auditArch(arch); !slices.Contains(kernelArchs, number) {
+			kernelArchs = append(kernelArchs, number)
+		}
 	}
-	return code, nil
+	return append(enosysStub(s, archs), decode(code)...), kernelArchs, nil
 }
 
 // export takes the way through a file: libseccomp exports to memory only from
@@ -97,19 +100,18 @@ func addArchs(filter *libseccomp.ScmpFilter, names []specs.Arch) ([]libseccomp.S
 	return archs, nil
 }
 
-// addCall adds the rules of one entry of linux.seccomp.syscalls and returns
-// how many. libseccomp refuses a rule that says what the default says, and
-// such a rule changes nothing.
-func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAction libseccomp.ScmpAction) (int, error) {
+// addCall adds the rules of one entry of linux.seccomp.syscalls. libseccomp
+// refuses a rule that says what the default says, and such a rule changes
+// nothing.
+func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAction libseccomp.ScmpAction) error {
 	act := action(call.Action, call.ErrnoRet)
 	if act == defaultAction {
-		return 0, nil
+		return nil
 	}
 	alternatives, err := conditions(call.Args)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	rules := 0
 	for i, name := range call.Names {
 		number, err := libseccomp.GetSyscallFromName(name)
 		if err != nil {
@@ -117,12 +119,11 @@ func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAct
 		}
 		for _, conds := range alternatives {
 			if err := filter.AddRuleConditional(number, act, conds); err != nil {
-				return 0, fmt.Errorf("names[%d]: rule for %s: %w", i, name, err)
+				return fmt.Errorf("names[%d]: rule for %s: %w", i, name, err)
 			}
-			rules++
 		}
 	}
-	return rules, nil
+	return nil
 }
 
 // conditions groups the comparisons of a rule: all of them together are one

@@ -3,17 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
-
-	"github.com/gantry-containers/gantry/libcontainer/seccomp/profile"
 )
 
 const (
@@ -189,39 +185,4 @@ func TestRules(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-// The binary tree is libseccomp's optimisation for long profiles. It must
-// change no answer, for any number of any architecture.
-func TestTreeAnswersAsTheListDoes(t *testing.T) {
-	s, err := profile.Decode([]byte(dockerProfile(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree := mustProgram(t, s, treeFrom)
-	list := mustProgram(t, s, 1<<30)
-	if bytes.Equal(tree, list) {
-		t.Fatal("both programs are the same: the tree is not in use")
-	}
-	for _, arch := range []uint32{unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_I386, unix.AUDIT_ARCH_AARCH64} {
-		for _, base := range []uint32{0, x32Bit, 0xffffff00} {
-			for n := range uint32(600) {
-				for _, arg := range []uint64{0, 2, 16, 40, 0x20000, 0xffffffff, 1 << 33} {
-					c := call{arch: arch, number: base + n, args: [6]uint64{arg}}
-					if got, want := run(t, tree, c), run(t, list, c); got != want {
-						t.Fatalf("%+v answers %#x by the tree and %#x by the list", c, got, want)
-					}
-				}
-			}
-		}
-	}
-}
-
-func mustProgram(t *testing.T, s *specs.LinuxSeccomp, treeFrom int) []byte {
-	t.Helper()
-	code, err := program(s, treeFrom)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code
 }
