@@ -127,6 +127,10 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	case *plan.SetDevices:
 		return atField(op, c.set.SetDevices(a.Rules))
 	case *plan.RunHooks:
+		// Recorded first, so that delete --force can end a creation that hangs in a hook.
+		if err := c.save(p); err != nil {
+			return err
+		}
 		return c.r.runHooks(c.in.spec.Hooks, a, c.hookState(a, p), p.PID, p.PIDFD)
 	case *plan.Commit:
 		return c.commit(p)
@@ -152,14 +156,19 @@ func (c *creation) cgroupProcs(hierarchies []string) (map[string]int, error) {
 
 func (c *creation) cgroupDir() (int, error) { return c.set.DirFD() }
 
-// commit records the process. If the runtime dies before this, so does the process.
+// commit records the process as the container's. If the runtime dies before this, so
+// does the process.
 func (c *creation) commit(p *launch.Process) error {
+	c.st.Started = c.in.start
+	return c.save(p)
+}
+
+func (c *creation) save(p *launch.Process) error {
 	init, err := state.Identify(p.PID)
 	if err != nil {
 		return err
 	}
 	c.st.Init = init
-	c.st.Started = c.in.start
 	return c.dir.Save(c.st)
 }
 

@@ -82,7 +82,7 @@ func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error
 	input := &plan.Input{
 		Spec: in.spec, Facts: in.facts, ID: o.ID, Bundle: in.dir, Rootfs: in.rootfs, Seccomp: filter,
 		Start: in.start, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
-		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless,
+		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless && plan.CgroupsOptional(in.spec, in.facts),
 	}
 	if l := in.spec.Linux; l != nil && strings.HasSuffix(l.RootfsPropagation, "shared") {
 		if input.RootfsMount, err = mountPointOf(in.rootfs); err != nil {

@@ -182,6 +182,8 @@ func (w *lowering) processAction(do plan.Action) {
 		w.dropBounding(a)
 	case *plan.SetUser:
 		w.setUser(a)
+	case *plan.OwnStdio:
+		w.ownStdio(a)
 	case *plan.ChangeDir:
 		w.changeDir(a)
 	case *plan.FindProgram:

@@ -49,6 +49,23 @@ func (w *lowering) setUser(a *plan.SetUser) {
 	w.call(unix.SYS_SETRESUID, int(a.UID), int(a.UID), int(a.UID))
 }
 
+// ownStdio changes the owner of pipes, sockets and terminals among stdio that belong to
+// somebody else.
+func (w *lowering) ownStdio(a *plan.OwnStdio) {
+	for fd := range 3 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			continue
+		}
+		kind := st.Mode & unix.S_IFMT
+		isPTY := kind == unix.S_IFCHR && unix.Major(st.Rdev) >= 136 && unix.Major(st.Rdev) <= 143
+		if (kind != unix.S_IFIFO && kind != unix.S_IFSOCK && !isPTY) || (st.Uid == a.UID && !w.userNS) {
+			continue
+		}
+		w.call(unix.SYS_FCHOWN, fd, int(a.UID), uint64(^uint32(0))).okAny()
+	}
+}
+
 // changeDir refuses magic links: /proc/self/fd/N could lead to the host (CVE-2024-21626).
 func (w *lowering) changeDir(a *plan.ChangeDir) {
 	w.openat2(w.root, relative(a.Path), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)

@@ -55,6 +55,8 @@ type SetDevices struct {
 // JoinCgroups moves the child into the named hierarchies' cgroups of the container.
 type JoinCgroups struct {
 	Hierarchies []string
+	// MayFail goes for hierarchies that only track processes: name=systemd, v2 beside v1.
+	MayFail bool
 }
 
 func (a *CreateCgroups) String() string {

@@ -63,6 +63,10 @@ type SetUser struct {
 	KeepGroups bool
 }
 
+// OwnStdio gives the user the pipes and terminals that are its stdio, so that it can open
+// /dev/stdout anew; plain files stay the caller's.
+type OwnStdio struct{ UID uint32 }
+
 // SetUmask sets the file mode creation mask, umask(2).
 type SetUmask struct{ Mask uint32 }
 
@@ -158,6 +162,7 @@ func (a *SetUser) String() string {
 	}
 	return s
 }
+func (a *OwnStdio) String() string  { return "give stdio to user " + number(a.UID) }
 func (a *SetUmask) String() string  { return "set umask " + octal(a.Mask) }
 func (a *ChangeDir) String() string { return "change directory to " + a.Path }
 func (a *FindProgram) String() string {

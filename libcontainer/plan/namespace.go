@@ -131,9 +131,14 @@ func (c *compiler) birthInTwo(created []string) {
 }
 
 func (c *compiler) clone(created []string) {
-	into := c.Facts.Cgroup.Mode == host.CgroupV2 && !c.OptionalCgroups
-	c.add(Runtime, "linux.namespaces", &Clone{New: created, IntoCgroup: into})
+	c.add(Runtime, "linux.namespaces", &Clone{New: created, IntoCgroup: c.bornInCgroup()})
 	c.add(Child, "process", &CloseFDs{Preserve: c.PreserveFDs})
+}
+
+// bornInCgroup reports whether the child needs not join its cgroup: there is only the v2
+// one, and it exists for sure.
+func (c *compiler) bornInCgroup() bool {
+	return c.Facts.Cgroup.Mode == host.CgroupV2 && !c.OptionalCgroups
 }
 
 // joinOrder puts the user namespace last for a privileged runtime, which may enter
@@ -231,18 +236,27 @@ func timeOffsets(m map[string]specs.LinuxTimeOffset) []TimeOffset {
 // enterCgroups joins the cgroups that must be left for no reason later: all but
 // memory's, so that the launch itself is not charged to the container.
 func (c *compiler) enterCgroups() {
-	if c.Facts.Cgroup.Mode == host.CgroupV2 {
-		return // born there
+	if c.bornInCgroup() {
+		return
 	}
 	late := c.lateCgroups()
-	var early []string
+	var early, tracking []string
 	for i := range c.Facts.Cgroup.Hierarchies {
-		if name := c.Facts.Cgroup.Hierarchies[i].Name; !slices.Contains(late, name) {
-			early = append(early, name)
+		h := &c.Facts.Cgroup.Hierarchies[i]
+		switch {
+		case h.Named || h.Unified():
+			tracking = append(tracking, h.Name)
+		case !slices.Contains(late, h.Name):
+			early = append(early, h.Name)
 		}
 	}
-	if len(early) > 0 {
-		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+	c.joinCgroups(early, false)
+	c.joinCgroups(tracking, true)
+}
+
+func (c *compiler) joinCgroups(hierarchies []string, mayFail bool) {
+	if len(hierarchies) > 0 {
+		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: hierarchies, MayFail: mayFail})
 	}
 }
 

@@ -30,6 +30,9 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 	last := c.Facts.LastCap
 	c.add(Child, "process.capabilities.bounding", &DropBounding{Drop: allCaps(last) &^ capSet(caps.Bounding, last)})
 	u := &p.User
+	if !p.Terminal {
+		c.add(Child, "process.user", &OwnStdio{UID: u.UID})
+	}
 	c.add(Child, "process.user", &SetUser{UID: u.UID, GID: u.GID, Groups: u.AdditionalGids, KeepGroups: keepGroups})
 	mask := uint32(defaultUmask)
 	if u.Umask != nil {
