@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -137,7 +138,8 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	case *plan.SendSeccompFD:
 		return sendListener(a, p, c.st, Creating)
 	}
-	panic("bug: nobody performs " + op.Do.String())
+	bug.Found("nobody performs " + op.Do.String())
+	return nil
 }
 
 func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/host"
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -223,7 +224,8 @@ func (e *execution) perform(op *plan.Op, p *launch.Process) error {
 	if a, ok := op.Do.(*plan.SendSeccompFD); ok {
 		return sendListener(a, p, e.st, Running)
 	}
-	panic("bug: nobody performs " + op.Do.String())
+	bug.Found("nobody performs " + op.Do.String())
+	return nil
 }
 
 // cgroups are those that the process joins: the container's, or directories below them
@@ -254,7 +256,7 @@ func (e *execution) cgroups() (*cgroup.Set, error) {
 
 // matchesControllers reports whether a hierarchy holds one of the named controllers.
 func matchesControllers(hierarchy, controllers string) bool {
-	for _, c := range strings.Split(controllers, ",") {
+	for c := range strings.SplitSeq(controllers, ",") {
 		if slices.Contains(strings.Split(hierarchy, ","), c) {
 			return true
 		}

@@ -11,8 +11,9 @@ import (
 	"io"
 	"time"
 
-	"github.com/gantry-containers/gantry/libcontainer/state"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
 // Runtime is the place where containers live: one directory each below Root.
@@ -119,8 +120,8 @@ var (
 	ErrExecStopped = errors.New("cannot exec in a stopped container")
 )
 
-// The verbs, for the reader; each lives in its own file.
-type verbs interface {
+// verbs are Runtime's methods at one glance; each lives in a file of its name.
+var _ interface {
 	Create(*CreateOptions) error
 	Run(*CreateOptions) (exitStatus int, err error)
 	Start(id string) error
@@ -135,4 +136,4 @@ type verbs interface {
 	PIDs(id string) ([]int, error)
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
-}
+} = (*Runtime)(nil)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
@@ -141,5 +142,7 @@ func (p *program) join(t *testing.T, cgroups []state.CgroupPath) *program {
 			t.Fatal(err)
 		}
 	}
+	// A process that a failed test leaves frozen could not be killed.
+	t.Cleanup(func() { _ = cgroup.FromState(cgroups).Thaw() })
 	return p
 }

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // Error says which operation of a plan failed, in which system call, and why. It

@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // writeIDMaps gives the child's user namespace its ids, user_namespaces(7).

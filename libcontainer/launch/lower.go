@@ -1,8 +1,10 @@
 package launch
 
 import (
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // lowering turns the child's part of a plan into a program.
@@ -97,7 +99,7 @@ func (w *lowering) end() {
 
 // action lowers one operation of the child.
 //
-//nolint:gocognit,funlen // a flat dispatch: one line an operation
+//nolint:funlen // a flat dispatch: one line an operation
 func (w *lowering) action(do plan.Action) {
 	switch a := do.(type) {
 	case *plan.CloseFDs:
@@ -204,7 +206,7 @@ func (w *lowering) processAction(do plan.Action) {
 	case *plan.Execute:
 		w.exec(a)
 	default:
-		panic("bug: no lowering for " + do.String())
+		bug.Found("no lowering for " + do.String())
 	}
 }
 

@@ -3,8 +3,9 @@ package launch
 import (
 	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // mountAttr translates attributes to MOUNT_ATTR_* bits, mount_setattr(2). The access
@@ -113,12 +114,12 @@ func (w *lowering) moveMount(from, to slot) {
 }
 
 // cloneTree makes a detached copy of the mount at a host path in w.tree.
-func (w *lowering) cloneTree(source string, recursive bool) *step {
+func (w *lowering) cloneTree(source string, recursive bool) {
 	flags := unix.OPEN_TREE_CLONE | unix.O_CLOEXEC
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	return w.call(unix.SYS_OPEN_TREE, atFDCWD, source, flags).to(w.tree)
+	w.call(unix.SYS_OPEN_TREE, atFDCWD, source, flags).to(w.tree)
 }
 
 // mount mounts a new file system: mount(2) on "." of the resolved directory takes one
@@ -237,7 +238,7 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 		w.close(w.tree)
 		w.close(w.cur)
 		if strings.Contains(g.Hierarchy, ",") { // programs look for each controller by name
-			for _, name := range strings.Split(g.Hierarchy, ",") {
+			for name := range strings.SplitSeq(g.Hierarchy, ",") {
 				w.call(unix.SYS_SYMLINKAT, g.Hierarchy, dir, name).ok(unix.EEXIST)
 			}
 		}

@@ -3,9 +3,12 @@ package launch
 import (
 	"runtime"
 	"slices"
+	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // namespaceFlag is the CLONE_NEW* flag of a namespace type in config.json.
@@ -28,7 +31,8 @@ func namespaceFlag(kind string) int {
 	case "time":
 		return unix.CLONE_NEWTIME
 	}
-	panic("bug: unknown namespace type " + kind)
+	bug.Found("unknown namespace type " + kind)
+	return 0
 }
 
 func cloneFlags(kinds []string) int {
@@ -136,11 +140,11 @@ func (w *lowering) joinContainer(a *plan.JoinContainer) {
 }
 
 func (w *lowering) timeOffsets(a *plan.SetTimeOffsets) {
-	text := ""
+	var text strings.Builder
 	for i := range a.Offsets {
-		text += a.Offsets[i].String() + "\n"
+		text.WriteString(a.Offsets[i].String() + "\n")
 	}
-	w.procWrite("self/timens_offsets", text)
+	w.procWrite("self/timens_offsets", text.String())
 }
 
 // forkProcess makes the container's process a child of the runtime, not of the process

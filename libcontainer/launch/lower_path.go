@@ -4,8 +4,9 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // How paths of the container are looked up: absolute symlinks and ".." stay below the

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // rlimitNumber is the number of a limit, getrlimit(2).
@@ -17,7 +19,7 @@ func rlimitNumber(name string) int {
 	}
 	n := slices.Index(names[:], strings.TrimPrefix(name, "RLIMIT_"))
 	if n < 0 {
-		panic("bug: unknown limit " + name)
+		bug.Found("unknown limit " + name)
 	}
 	return n
 }
@@ -87,7 +89,7 @@ func (w *lowering) findProgram(a *plan.FindProgram) {
 		return
 	}
 	var found []*step
-	for _, dir := range strings.Split(a.Path, ":") {
+	for dir := range strings.SplitSeq(a.Path, ":") {
 		if dir == "" {
 			dir = "."
 		}

@@ -3,8 +3,9 @@ package launch
 import (
 	"path"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 func (w *lowering) setPropagation(a *plan.SetPropagation) {

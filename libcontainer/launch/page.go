@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 )
 
 // mapCode puts the replay loop into the arena's code page, backed by a sealed memfd
@@ -65,4 +67,23 @@ func (a *arena) mapCodeAnonymous(code []byte) (int, error) {
 		return -1, err
 	}
 	return reopen(tree)
+}
+
+// endMark stands behind the last instruction of replay.
+const endMark = uint64(0x444e4559_544e4147)
+
+// maxLoop bounds the search for endMark, in bytes.
+const maxLoop = 2048
+
+// loopCode returns the loop's machine code, a view of this binary's text.
+func loopCode() []byte {
+	start := replayAddress()
+	for n := range uintptr(maxLoop) {
+		low := *(*uint32)(unsafe.Add(start, n))
+		if uint64(low) == endMark&0xffffffff && *(*uint32)(unsafe.Add(start, n+4)) == uint32(endMark>>32) {
+			return unsafe.Slice((*byte)(start), n)
+		}
+	}
+	bug.Found("the replay loop has no end mark")
+	return nil
 }

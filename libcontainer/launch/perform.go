@@ -4,9 +4,10 @@ import (
 	"strconv"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/procfs"
-	"golang.org/x/sys/unix"
 )
 
 // homeSize is how long the string HOME=… in the scratch memory may be; what the child

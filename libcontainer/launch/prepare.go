@@ -4,9 +4,10 @@ import (
 	"os"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/procfs"
-	"golang.org/x/sys/unix"
 )
 
 // prepare opens what the child will use, before its program is lowered: descriptors

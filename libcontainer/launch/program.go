@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"unsafe"
 
+	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +63,7 @@ func (p *program) call(nr int, args ...any) *step {
 			s.a[i] = uint64(v)
 			s.in |= 1 << i
 		default:
-			panic("bug: argument of a type that steps don't know")
+			bug.Found("argument of a type that steps don't know")
 		}
 	}
 	return s

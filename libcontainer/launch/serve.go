@@ -8,8 +8,9 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // fork makes the child. From a locked thread: its parent-death relations are per thread.

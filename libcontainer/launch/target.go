@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,14 @@ type Target struct {
 func NewTarget(pid, pidfd int) (*Target, error) {
 	t := &Target{PIDFD: pidfd}
 	for _, n := range [...]struct{ kind, file string }{
-		{"user", "user"}, {"mount", "mnt"}, {"pid", "pid"}, {"network", "net"},
-		{"ipc", "ipc"}, {"uts", "uts"}, {"cgroup", "cgroup"}, {"time", "time"},
+		{"user", "user"},
+		{"mount", "mnt"},
+		{"pid", "pid"},
+		{"network", "net"},
+		{"ipc", "ipc"},
+		{"uts", "uts"},
+		{"cgroup", "cgroup"},
+		{"time", "time"},
 	} {
 		var own, its unix.Stat_t
 		if err := unix.Stat("/proc/self/ns/"+n.file, &own); err != nil {
@@ -39,10 +46,5 @@ func NewTarget(pid, pidfd int) (*Target, error) {
 
 // has reports whether a kind is to be joined.
 func (t *Target) has(kind string) bool {
-	for _, n := range t.Namespaces {
-		if n == kind {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(t.Namespaces, kind)
 }

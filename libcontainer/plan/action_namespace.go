@@ -113,11 +113,7 @@ func (a *CloseFDs) String() string {
 }
 
 func (a *JoinNamespaces) String() string {
-	s := "join namespaces"
-	for _, n := range a.Namespaces {
-		s += " " + n.Type + ":" + n.Path
-	}
-	return s
+	return "join namespaces " + join(a.Namespaces, func(n *Namespace) string { return n.Type + ":" + n.Path })
 }
 
 func (a *JoinContainer) String() string {
@@ -125,11 +121,7 @@ func (a *JoinContainer) String() string {
 }
 func (a *Unshare) String() string { return "make new namespaces " + strings.Join(a.New, " ") }
 func (a *SetTimeOffsets) String() string {
-	s := "set clock offsets"
-	for _, o := range a.Offsets {
-		s += " " + o.String()
-	}
-	return s
+	return "set clock offsets " + join(a.Offsets, (*TimeOffset).String)
 }
 
 // String renders the offset as /proc/PID/timens_offsets takes it.
@@ -146,17 +138,12 @@ func (a *Fork) String() string {
 }
 
 func (a *WriteIDMaps) String() string {
-	s := "write id maps:"
-	for i := range a.UIDs {
-		s += " uid " + a.UIDs[i].String() + ","
-	}
-	for i := range a.GIDs {
-		s += " gid " + a.GIDs[i].String() + ","
-	}
+	line := func(m *IDMapping) string { return "(" + m.String() + ")" }
+	s := "write id maps: uid " + join(a.UIDs, line) + ", gid " + join(a.GIDs, line)
 	if a.Helpers {
-		return s + " with newuidmap and newgidmap"
+		return s + ", with newuidmap and newgidmap"
 	}
-	return s + " directly"
+	return s + ", directly"
 }
 
 // String renders the mapping as /proc/PID/uid_map takes it.

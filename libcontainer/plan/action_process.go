@@ -154,11 +154,8 @@ func (a *DropBounding) String() string {
 
 func (a *SetUser) String() string {
 	s := "become user " + number(a.UID) + " group " + number(a.GID)
-	for i, g := range a.Groups {
-		if i == 0 {
-			s += " groups"
-		}
-		s += " " + number(g)
+	if len(a.Groups) > 0 {
+		s += " groups " + join(a.Groups, func(g *uint32) string { return number(*g) })
 	}
 	return s
 }
@@ -172,6 +169,7 @@ func (a *FindProgram) String() string {
 func (a *KeepCapabilities) String() string {
 	return "keep capabilities " + (a.Permitted | a.Extra).String()
 }
+
 func (a *SetCapabilities) String() string {
 	return "set capabilities effective " + a.Effective.String() + "; permitted " + a.Permitted.String() +
 		"; inheritable " + a.Inheritable.String() + "; ambient " + a.Ambient.String()

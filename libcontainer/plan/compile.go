@@ -3,8 +3,9 @@ package plan
 import (
 	"errors"
 
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // Input is everything that decides a container's plan.

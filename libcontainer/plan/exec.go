@@ -3,8 +3,9 @@ package plan
 import (
 	"errors"
 
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // ExecInput is everything that decides the plan of a process that joins a running

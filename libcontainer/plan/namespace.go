@@ -3,8 +3,9 @@ package plan
 import (
 	"slices"
 
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // namespaces is linux.namespaces, sorted into new and joined ones.

@@ -4,8 +4,9 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // root makes the rootfs a mount of its own in a mount namespace that leaks nothing
@@ -139,8 +140,7 @@ func (c *compiler) paths() {
 
 func (c *compiler) enterRoot() {
 	c.add(Child, "root.path", &PivotRoot{Move: c.NoPivot})
-	switch p := propagationOption(c.linux.RootfsPropagation); p.Base() {
-	case Shared, Unbindable:
+	if p := propagationOption(c.linux.RootfsPropagation); p.Base() == Shared || p.Base() == Unbindable {
 		c.add(Child, "linux.rootfsPropagation", &SetPropagation{Path: "/", Propagation: p})
 	}
 }
