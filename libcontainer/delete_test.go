@@ -40,34 +40,50 @@ func TestDelete(t *testing.T) {
 			}
 			made(t, r, st)
 			if c.paused {
-				if err := r.Pause("c"); err != nil {
-					t.Fatal(err)
-				}
+				pause(t, r)
 			}
 			err := r.Delete("c", c.force)
 			if c.want != "" {
-				if err == nil || err.Error() != c.want {
-					t.Errorf("error %v, want %s", err, c.want)
-				}
-				if !p.lives() {
-					t.Error("the process was killed all the same")
-				}
-				if err := r.Delete("c", true); err != nil {
-					t.Error(err)
-				}
+				refused(t, r, p, err, c.want)
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			gone(t, r.Root+"/c")
-			for _, g := range cgroups {
-				gone(t, g.Path)
-			}
+			goneCgroups(t, cgroups)
 			if c.live || c.processInSharedPIDOnly {
 				p.diedOf(t)
 			}
 		})
+	}
+}
+
+func pause(t *testing.T, r *Runtime) {
+	t.Helper()
+	if err := r.Pause("c"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func goneCgroups(t *testing.T, cgroups []state.CgroupPath) {
+	t.Helper()
+	for _, g := range cgroups {
+		gone(t, g.Path)
+	}
+}
+
+// refused checks that nothing happened but the error, then deletes by force.
+func refused(t *testing.T, r *Runtime, p *program, err error, want string) {
+	t.Helper()
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if !p.lives() {
+		t.Error("the process was killed all the same")
+	}
+	if err := r.Delete("c", true); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -129,9 +145,7 @@ func TestForcedDeleteOfADamagedState(t *testing.T) {
 			}
 			p.diedOf(t)
 			gone(t, r.Root+"/c")
-			for _, g := range cgroups {
-				gone(t, g.Path)
-			}
+			goneCgroups(t, cgroups)
 		})
 	}
 }

@@ -40,15 +40,11 @@ func newRelay(subreaper bool) (*relay, error) {
 // the process is killed.
 func (r *relay) wait(p *launch.Process, t *terminal) (int, error) {
 	if t != nil {
-		if err := t.receive(); err != nil {
+		if err := t.show(); err != nil {
 			p.Kill()
 			return 0, err
 		}
 		defer t.screen.close()
-		if err := t.screen.show(); err != nil {
-			p.Kill()
-			return 0, err
-		}
 	}
 	ws, err := r.serve(p, t)
 	if err != nil {

@@ -35,6 +35,7 @@ func (s *screen) open(master int) error {
 		err = unix.IoctlSetTermios(master, unix.TCSETS, tio)
 	}
 	if err != nil {
+		_ = s.master.Close()
 		return fmt.Errorf("process.terminal: set the master's mode: %w", err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -11,12 +12,13 @@ import (
 // terminal is how the pty of a process reaches its user: through a console socket to
 // somebody else, or through this runtime's own stdin and stdout.
 type terminal struct {
-	socket int // what the launch gets: its child sends the pty's master here by SCM_RIGHTS
-	peer   int // the other end in the foreground, -1 with a console socket
-	screen *screen
+	socket   int        // what the launch gets: its child sends the pty's master here by SCM_RIGHTS
+	screen   *screen    // nil with a console socket
+	received chan error // how taking the master went; nil once that is known
 }
 
-// openTerminal returns nil when the process has no terminal.
+// openTerminal returns nil when the process has no terminal. In the foreground it takes
+// the master as soon as the child sends it, before the program can write.
 func openTerminal(p *specs.Process, o *LaunchOptions) (*terminal, error) {
 	wanted := p != nil && p.Terminal
 	switch {
@@ -31,43 +33,80 @@ func openTerminal(p *specs.Process, o *LaunchOptions) (*terminal, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--console-socket: connect %s: %w", o.ConsoleSocket, err)
 		}
-		return &terminal{socket: fd, peer: -1}, nil
+		return &terminal{socket: fd}, nil
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(pair[1], true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("process.terminal: socketpair: %w", err)
 	}
-	return &terminal{socket: pair[0], peer: pair[1], screen: &screen{in: 0, out: 1}}, nil
+	t := &terminal{socket: pair[0], screen: &screen{in: 0, out: 1}, received: make(chan error, 1)}
+	go func() { t.received <- t.receive(os.NewFile(uintptr(pair[1]), "console")) }()
+	return t, nil
 }
 
-// closeSocket lets go of the sockets. A second call does nothing.
+// closeSocket lets go of the socket, and of a terminal that was never shown. A second
+// call does nothing.
 func (t *terminal) closeSocket() {
-	for _, fd := range []*int{&t.socket, &t.peer} {
-		if *fd >= 0 {
-			_ = unix.Close(*fd)
-			*fd = -1
-		}
+	if t.received != nil && t.await() == nil {
+		t.screen.close()
+	}
+	if t.socket >= 0 {
+		_ = unix.Close(t.socket)
+		t.socket = -1
 	}
 }
 
-// receive takes the master that the child sent before it executed the program. It may
-// be called as soon as the child did, and again.
-func (t *terminal) receive() error {
-	if t.screen.master != nil {
-		return nil
+// show connects the terminal with stdin and stdout once the child runs its program, until
+// t.screen.close.
+func (t *terminal) show() error {
+	if err := t.await(); err != nil {
+		return err
 	}
-	fd, err := receiveFD(t.peer)
+	if err := t.screen.show(); err != nil {
+		t.screen.close()
+		return err
+	}
+	return nil
+}
+
+// await waits until the master was taken.
+func (t *terminal) await() error {
+	// A child that sent nothing never will, and this is the last copy of its end.
+	_ = unix.Close(t.socket)
+	t.socket = -1
+	err := <-t.received
+	t.received = nil
+	return err
+}
+
+// receive takes the master.
+func (t *terminal) receive(socket *os.File) error {
+	defer socket.Close()
+	conn, err := socket.SyscallConn()
 	if err != nil {
+		return err
+	}
+	master := -1
+	var recvErr error
+	err = conn.Read(func(fd uintptr) bool {
+		master, recvErr = receiveFD(int(fd))
+		return recvErr != unix.EAGAIN && recvErr != unix.EINTR
+	})
+	if err = errors.Join(err, recvErr); err != nil {
 		return fmt.Errorf("process.terminal: receive the master: %w", err)
 	}
-	return t.screen.open(fd)
+	return t.screen.open(master)
 }
 
-// receiveFD takes a descriptor that already waits in the socket.
+// receiveFD takes a descriptor out of the socket, unix(7) SCM_RIGHTS. EPROTO means that
+// something else came, or the end.
 func receiveFD(socket int) (int, error) {
 	var name [64]byte
 	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(socket, name[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	_, n, _, _, err := unix.Recvmsg(socket, name[:], oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return -1, err
 	}
@@ -85,8 +124,8 @@ func receiveFD(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// inheritSize gives a terminal in the foreground the size of ours before the program can
-// ask for it. The configured size is for terminals that nobody shows.
+// inheritSize gives a terminal in the foreground the size of ours, and so before the
+// program can ask for it. Where ours has none the configured size stays.
 func inheritSize(p *specs.Process, o *LaunchOptions) {
 	if p == nil || !p.Terminal || o.Detach {
 		return

@@ -20,7 +20,7 @@ func TestExecFlags(t *testing.T) {
 		return err
 	}
 	err := app.Run([]string{
-		"runc", "exec", "-e", "A=1,2", "--env", "B=", "--cgroup", "cpu,cpuacct:/x", "-t", "-d", "-u", "1:2", "-g", "7", "-g", "8",
+		"runc", "exec", "-e", "A=1,2", "-e", "B=", "--cgroup", "cpu,cpuacct:/x", "-t", "-d", "-u", "1:2", "-g", "7", "-g", "8",
 		"-c", "CAP_KILL", "--cwd", "/w", "--pid-file", "p", "--no-new-privs", "--preserve-fds", "2", "--ignore-paused",
 		"c1", "ls", "-t", "--", "-e",
 	})

@@ -11,8 +11,15 @@ func TestParseSignal(t *testing.T) {
 		in   string
 		want unix.Signal
 	}{
-		{"9", unix.SIGKILL}, {"0", 0}, {"64", 64}, {"KILL", unix.SIGKILL}, {"SIGKILL", unix.SIGKILL},
-		{"sigkill", unix.SIGKILL}, {"Term", unix.SIGTERM}, {"SIGusr1", unix.SIGUSR1}, {"WINCH", unix.SIGWINCH},
+		{"9", unix.SIGKILL},
+		{"0", 0},
+		{"64", 64},
+		{"KILL", unix.SIGKILL},
+		{"SIGKILL", unix.SIGKILL},
+		{"sigkill", unix.SIGKILL},
+		{"Term", unix.SIGTERM},
+		{"SIGusr1", unix.SIGUSR1},
+		{"WINCH", unix.SIGWINCH},
 	} {
 		if got, err := parseSignal(c.in); err != nil || got != c.want {
 			t.Errorf("%q: got %v, %v, want %v", c.in, got, err, c.want)

@@ -36,7 +36,7 @@ func (l *logger) failure(err error) {
 	msg := oneLine(err)
 	l.write("error", msg)
 	if l.fd != 0 {
-		writeAll(unix.Stderr, append([]byte(msg), '\n'))
+		_ = writeAll(unix.Stderr, append([]byte(msg), '\n')) // there is nobody left to tell
 	}
 }
 
@@ -65,7 +65,7 @@ func (l *logger) write(level, msg string) {
 	if fd == 0 {
 		fd = unix.Stderr
 	}
-	writeAll(fd, b)
+	_ = writeAll(fd, b) // a full disk must not hide the exit code
 }
 
 // oneLine is the error's text; joined errors stand behind each other.
@@ -73,7 +73,7 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
-// writeAll writes b whole, as far as the reader lets it: there is nobody to tell.
+// writeAll writes b whole; a pipe takes it in pieces.
 func writeAll(fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(fd, b)

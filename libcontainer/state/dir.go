@@ -12,6 +12,13 @@ import (
 // container waits for `start`.
 const StartSocket = "start.sock"
 
+// NotifyDir is a directory with the container's end of sd_notify(3), NotifySocket the
+// socket in it.
+const (
+	NotifyDir    = "notify"
+	NotifySocket = "notify.sock"
+)
+
 // The other files of a container's directory. The new* ones exist only while a file is
 // being replaced, or after a command was killed in that moment.
 const (
@@ -205,6 +212,9 @@ func (d *Dir) Close() error {
 // error, so it completes a Remove that was killed. state.json is the last file to go:
 // until then the container is one that stopped. The caller holds the lock.
 func (d *Dir) Remove() error {
+	if err := d.removeNotify(); err != nil {
+		return fmt.Errorf("remove %s/%s: %w", d.path, NotifyDir, err)
+	}
 	for _, name := range [...]string{newState, newConfig, StartSocket, configFile, stateFile} {
 		if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
 			return fmt.Errorf("remove %s/%s: %w", d.path, name, err)
@@ -214,4 +224,17 @@ func (d *Dir) Remove() error {
 		return fmt.Errorf("remove %s: %w", d.path, err)
 	}
 	return nil
+}
+
+func (d *Dir) removeNotify() error {
+	err := unix.Unlinkat(d.fd, NotifyDir, unix.AT_REMOVEDIR)
+	if err == unix.ENOTEMPTY {
+		if err = unix.Unlinkat(d.fd, NotifyDir+"/"+NotifySocket, 0); err == nil || err == unix.ENOENT {
+			err = unix.Unlinkat(d.fd, NotifyDir, unix.AT_REMOVEDIR)
+		}
+	}
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
 }
