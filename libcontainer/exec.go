@@ -201,7 +201,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	}
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
-		Namespaces: target.Namespaces, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
 	}
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)

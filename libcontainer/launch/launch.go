@@ -36,6 +36,7 @@ type Launch struct {
 
 	sync         int // child's end
 	exe          int
+	sealed       bool // the runtime's own binary is a sealed copy: exe need not be swapped
 	procFS       int
 	cgroupFDs    map[string]int
 	namespaceFDs map[string]int

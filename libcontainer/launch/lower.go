@@ -20,6 +20,7 @@ type lowering struct {
 	fork                 *step
 	waited               bool // AwaitStart is behind: reports go to `start`
 	userNS               bool
+	preserve             int // descriptors from 3 on that the program gets
 	barriers             []barrier
 	met                  int // how many of them the child has passed
 }

@@ -46,6 +46,7 @@ func cloneFlags(kinds []string) int {
 // closeFDs closes all that neither the steps nor the program need: the child has a
 // copy of every descriptor of the runtime, state locks and log files among them.
 func (w *lowering) closeFDs(a *plan.CloseFDs) {
+	w.preserve = a.Preserve
 	keep := w.l.childFDs()
 	for i := range a.Preserve {
 		keep = append(keep, 3+i)
@@ -87,7 +88,8 @@ func userSpaceEnds() []uint64 {
 
 // sealExe cuts the child loose from the runtime's binary: it unmaps all but the arena,
 // then its exe can be pointed at the sealed memfd, prctl(2) PR_SET_MM_MAP. From here on
-// /proc/PID/exe, maps and map_files lead to nothing of the host.
+// /proc/PID/exe, maps and map_files lead to nothing of the host. Where the swap is refused
+// the runtime itself runs from a sealed copy, which may stay exe (ProtectExe).
 func (w *lowering) sealExe() {
 	w.call(unix.SYS_MUNMAP, 0, uint64(w.arena.base))
 	top := uint64(w.arena.end())
@@ -102,7 +104,9 @@ func (w *lowering) sealExe() {
 	for _, s := range done {
 		w.onSuccess(s)
 	}
-	w.call(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, w.mmMap(), 104, 0)
+	if !w.l.sealed {
+		w.call(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, w.mmMap(), 104, 0)
+	}
 	w.call(unix.SYS_CLOSE, w.l.exe)
 }
 

@@ -226,7 +226,7 @@ func (w *lowering) mountConsole(slave slot) {
 // sendConsole sends the master as SCM_RIGHTS. The control message must hold a constant,
 // so the master is moved to a number that is free: the console socket's own comes next.
 func (w *lowering) sendConsole(master slot) {
-	const fixed = 200 // below any usual RLIMIT_NOFILE, above what the launch uses
+	fixed := slices.Max(w.l.childFDs()) + w.preserve + 16 // above what the launch uses, below any usual RLIMIT_NOFILE
 	w.call(unix.SYS_DUP3, master, fixed, unix.O_CLOEXEC)
 	w.close(master)
 	name := "/dev/pts/ptmx"
@@ -234,7 +234,7 @@ func (w *lowering) sendConsole(master slot) {
 	binary.NativeEndian.PutUint64(cmsg, 20)
 	binary.NativeEndian.PutUint32(cmsg[8:], unix.SOL_SOCKET)
 	binary.NativeEndian.PutUint32(cmsg[12:], unix.SCM_RIGHTS)
-	binary.NativeEndian.PutUint32(cmsg[16:], fixed)
+	binary.NativeEndian.PutUint32(cmsg[16:], uint32(fixed))
 	iov := w.u64s(w.str(name), uint64(len(name)))
 	msg := w.u64s(0, 0, iov, 1, cmsgAddr, 24, 0)
 	w.call(unix.SYS_SENDMSG, w.l.Console, msg, 0).atLeast(len(name))

@@ -15,10 +15,7 @@ import (
 // and the descriptor is the runtime's own binary behind a read-only detached mount.
 func (a *arena) mapCode() (exeFD int, err error) {
 	code := loopCode()
-	fd, err := unix.MemfdCreate("gantry-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 every memfd was executable
-		fd, err = unix.MemfdCreate("gantry-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
+	fd, err := executableMemfd("gantry-init")
 	if errors.Is(err, unix.EACCES) {
 		return a.mapCodeAnonymous(code)
 	}
@@ -36,18 +33,10 @@ func (a *arena) fillMemfd(fd int, code []byte) error {
 	if n, err := unix.Write(fd, code); err != nil || n != len(code) {
 		return errors.Join(unix.EIO, err)
 	}
-	if err := unix.Fchmod(fd, 0o555); err != nil {
+	if err := sealBinary(fd); err != nil {
 		return err
 	}
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|unix.F_SEAL_EXEC)
-	if errors.Is(err, unix.EINVAL) { // F_SEAL_EXEC is of Linux 6.3
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = mmap(a.code(), uintptr(unix.Getpagesize()), unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, fd)
+	_, err := mmap(a.code(), uintptr(unix.Getpagesize()), unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, fd)
 	return err
 }
 

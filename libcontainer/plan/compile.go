@@ -43,6 +43,9 @@ type compiler struct {
 	linux *specs.Linux
 	ns    namespaces
 	errs  []error
+	// readonlyDev is the index of a mount on /dev that becomes read-only after the device
+	// nodes are made; -1 for none.
+	readonlyDev int
 }
 
 // Create compiles the plan of a new container. It is the table of contents of a
@@ -59,6 +62,7 @@ func Create(in *Input) (*Plan, error) {
 		c.devices()
 		c.terminal()
 		c.hooks()
+		c.protectDev()
 		c.paths()
 		c.enterRoot()
 	} else {
@@ -77,7 +81,7 @@ func Create(in *Input) (*Plan, error) {
 }
 
 func newCompiler(in *Input) *compiler {
-	c := &compiler{Input: in, proc: in.Spec.Process, linux: in.Spec.Linux}
+	c := &compiler{Input: in, proc: in.Spec.Process, linux: in.Spec.Linux, readonlyDev: -1}
 	if c.linux == nil {
 		c.linux = &specs.Linux{}
 	}

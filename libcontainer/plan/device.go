@@ -36,6 +36,15 @@ func (c *compiler) devices() {
 	c.add(Child, "linux.devices", &MakeDevLinks{})
 }
 
+// protectDev makes a read-only /dev so, once everything is in it.
+func (c *compiler) protectDev() {
+	if i := c.readonlyDev; i >= 0 {
+		c.add(Child, index("mounts", i), &BindMount{
+			Index: i, Destination: "/dev", Flags: MountFlags{Set: ReadOnly}, Remount: true,
+		})
+	}
+}
+
 func (c *compiler) devIsBound() bool {
 	bound := false
 	for i := range c.Spec.Mounts {

@@ -17,6 +17,8 @@ type ExecInput struct {
 	Seccomp *Seccomp
 	// Namespaces are the kinds in which the container's init differs from the runtime.
 	Namespaces []string
+	// Rootfs is entered by chroot(2) when the container has no mount namespace of its own.
+	Rootfs string
 	// Cgroups are the hierarchies in which the container has a cgroup.
 	Cgroups      []string
 	NoNewKeyring bool
@@ -80,6 +82,9 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})
 	}
 	c.add(Child, "linux.namespaces", &JoinContainer{Types: in.Namespaces})
+	if !ns.isNew("mount") {
+		c.add(Child, "root.path", &Chroot{Rootfs: in.Rootfs})
+	}
 	if !privileged {
 		c.add(Child, "root", &SealExe{})
 		c.add(Child, "process", &Undumpable{})

@@ -56,6 +56,10 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 		return
 	}
 	dest := path.Clean("/" + m.Destination)
+	if dest == "/dev" && o.flags.Set&ReadOnly != 0 && !isBind(m, &o) {
+		o.flags.Set &^= ReadOnly // until devices has made its nodes
+		c.readonlyDev = i
+	}
 	switch {
 	case o.remount:
 		c.add(Child, field, &BindMount{Index: i, Destination: dest, Flags: o.flags, Remount: true})

@@ -73,7 +73,7 @@ func rangeStarts(code []instruction) []uint32 {
 		}
 		starts = append(starts, i.k)
 		if i.k < math.MaxUint32 {
-			_ = i
+			starts = append(starts, i.k+1)
 		}
 	}
 	slices.Sort(starts)

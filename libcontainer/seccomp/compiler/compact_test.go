@@ -60,7 +60,7 @@ func TestCompactChangesNoAnswer(t *testing.T) {
 		t.Errorf("Docker's profile shrinks from %d to %d instructions only", before, after)
 	}
 	compared := 0
-	for range 200 {
+	for range 100 {
 		json := randomProfile(random)
 		if _, err := compile([]byte(json)); err != nil {
 			continue // libseccomp refuses some rules that overlap
@@ -73,22 +73,40 @@ func TestCompactChangesNoAnswer(t *testing.T) {
 	}
 }
 
-// randomProfile is a checked profile of up to 100 rules, with much that
-// overlaps and repeats.
+// randomProfile is a checked profile of some 20 calls: each has one rule for
+// several arguments, or several for one. More overlap than that makes
+// libseccomp 2.5.4 run for ever.
 func randomProfile(random *rand.Rand) string {
-	names := []string{"read", "open", "mkdir", "clone", "socket", "ioctl", "prctl", "kcmp", "futex", "openat2", "socketcall", "set_tls", "dup3", "personality"}
+	names := []string{
+		"read", "open", "mkdir", "clone", "socket", "ioctl", "prctl", "kcmp", "futex", "openat2", "socketcall", "set_tls", "dup3",
+		"personality", "mmap", "fcntl", "ptrace", "mount", "kill", "bpf", "keyctl", "unshare", "setns", "chown", "chmod", "lseek",
+	}
 	actions := []string{"ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "TRAP", "LOG", "TRACE"}
 	operators := []string{"EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ"}
 	pick := func(list []string) string { return list[random.IntN(len(list))] }
+	arg := func(index int, operator string) string {
+		return fmt.Sprintf(`{"index": %d, "op": "SCMP_CMP_%s", "value": %d, "valueTwo": %d}`,
+			index, operator, random.Uint64N(9)<<(random.Uint64N(2)*31), random.Uint64N(9))
+	}
 	var rules []string
-	for range random.IntN(100) {
-		var args []string
-		for range random.IntN(4) {
-			args = append(args, fmt.Sprintf(`{"index": %d, "op": "SCMP_CMP_%s", "value": %d, "valueTwo": %d}`,
-				random.IntN(6), pick(operators), random.Uint64N(9)<<(random.Uint64N(2)*31), random.Uint64N(9)))
+	rule := func(name, action string, args []string) {
+		rules = append(rules, fmt.Sprintf(`{"names": ["%s"], "action": "SCMP_ACT_%s", "args": [%s]}`, name, action, strings.Join(args, ",")))
+	}
+	for _, name := range names {
+		action := pick(actions)
+		switch random.IntN(3) {
+		case 0:
+			index := random.IntN(6)
+			for range 1 + random.IntN(8) {
+				rule(name, action, []string{arg(index, "EQ")})
+			}
+		case 1:
+			var args []string
+			for _, index := range random.Perm(6)[:random.IntN(4)] {
+				args = append(args, arg(index, pick(operators)))
+			}
+			rule(name, action, args)
 		}
-		rules = append(rules, fmt.Sprintf(`{"names": ["%s", "%s"], "action": "SCMP_ACT_%s", "args": [%s]}`,
-			pick(names), pick(names), pick(actions), strings.Join(args, ",")))
 	}
 	archs := []string{"X86_64", "X86", "X32", "ARM", "AARCH64"}
 	random.Shuffle(len(archs), func(i, j int) { archs[i], archs[j] = archs[j], archs[i] })
