@@ -15,6 +15,9 @@ import (
 
 // Create makes a container whose process waits for Start. On error nothing of it is left.
 func (r *Runtime) Create(o *CreateOptions) error {
+	if err := launch.ProtectExe(); err != nil {
+		return err
+	}
 	c, err := r.create(o, false)
 	if err != nil {
 		return err

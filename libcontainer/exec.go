@@ -23,6 +23,9 @@ import (
 // Exec runs a further process in a running container. Detached it returns 0 once the
 // program runs, otherwise the program's exit status as Run does.
 func (r *Runtime) Exec(o *ExecOptions) (int, error) {
+	if err := launch.ProtectExe(); err != nil {
+		return 0, err
+	}
 	dir, st, err := r.load(o.ID)
 	if err != nil {
 		return 0, err

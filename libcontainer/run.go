@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/launch"
 )
 
 // Run makes a container and runs its program. Detached it returns at once with 0;
@@ -11,6 +13,9 @@ import (
 // unless Keep is set, and returns the program's exit status, or 128 and the number of
 // the signal that ended it.
 func (r *Runtime) Run(o *CreateOptions) (int, error) {
+	if err := launch.ProtectExe(); err != nil {
+		return 0, err
+	}
 	var relay *relay
 	if !o.Detach {
 		var err error

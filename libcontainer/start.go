@@ -17,6 +17,9 @@ import (
 // Start lets a created container run its program: startContainer hooks first, in the
 // container, and poststart hooks after. The program's execve failing is an error here.
 func (r *Runtime) Start(id string) error {
+	if err := launch.ProtectExe(); err != nil { // startContainer hooks
+		return err
+	}
 	dir, err := state.Open(r.Root, id)
 	if err != nil {
 		return err

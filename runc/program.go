@@ -28,6 +28,9 @@ func (p *program) run(argv []string) int {
 	if err == nil {
 		return p.status
 	}
+	if errors.Is(err, libcontainer.ErrNoExeSwap) {
+		err = errors.Join(err, runSealed(argv))
+	}
 	p.log.failure(err)
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {

@@ -57,6 +57,7 @@ func hookPlan(h *specs.Hook, target *Target) *plan.Plan {
 	add(&plan.CloseFDs{})
 	if target != nil {
 		add(&plan.SealExe{})
+		add(&plan.Undumpable{})
 		add(&plan.JoinContainer{Types: target.Namespaces})
 	}
 	add(&plan.ResetSignals{})

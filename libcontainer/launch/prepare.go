@@ -21,12 +21,6 @@ func (p *Process) prepare(clone *plan.Op) error {
 	p.raw, l.sync = pair[0], l.keep(pair[1])
 	_ = unix.SetNonblock(p.raw, true) // parks in the netpoller: a blocked read would keep sysmon awake
 	p.sync = os.NewFile(uintptr(p.raw), "sync")
-	if swapRefused() != nil {
-		if err := ProtectExe(); err != nil {
-			return &Error{Field: "root", Op: &plan.SealExe{}, Call: "prctl", Errno: err}
-		}
-		l.sealed = true
-	}
 	exe, err := p.arena.mapCode()
 	if err != nil {
 		return &Error{Field: "root", Op: &plan.SealExe{}, Call: "memfd_create", Errno: err}
@@ -42,6 +36,11 @@ func (p *Process) prepare(clone *plan.Op) error {
 
 func (l *Launch) prepareOp(op *plan.Op) error {
 	switch a := op.Do.(type) {
+	case *plan.SealExe:
+		l.sealed = swapRefused() != nil
+		if err := ProtectExe(); err != nil {
+			return &Error{Field: op.Field, Op: op.Do, Call: "prctl", Errno: err}
+		}
 	case *plan.SetSysctl, *plan.SetOOMScore, *plan.SetTimeOffsets:
 		if l.procFS >= 0 || op.Actor == plan.Runtime {
 			return nil
