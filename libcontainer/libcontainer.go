@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -119,7 +118,6 @@ var (
 	ErrStillRuns   = errors.New("container init still running")
 	ErrPaused      = errors.New("cannot exec in a paused container (use --ignore-paused to override)")
 	ErrExecStopped = errors.New("cannot exec in a stopped container")
-	ErrNoExeSwap   = launch.ErrNoExeSwap
 )
 
 // verbs are Runtime's methods at one glance; each lives in a file of its name.

@@ -11,10 +11,7 @@
 // texts of compat.go. One file is one command.
 package main
 
-import (
-	"os"
-	"runtime"
-)
+import "os"
 
 // Set by the linker: -X main.version=… -X main.commit=….
 var (
@@ -23,8 +20,6 @@ var (
 )
 
 func main() {
-	// One processor: nearly all the work is waiting for the kernel, and every
-	// further thread costs more than it can save.
-	runtime.GOMAXPROCS(1)
+	calmSysmon()
 	os.Exit(new(program).run(os.Args))
 }

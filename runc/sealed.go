@@ -6,14 +6,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer"
 )
 
 // runSealed runs the command once more, from a sealed copy of this binary, where a child
 // can't swap its exe link (docs/decisions/0006). Nothing was done yet. It returns only
 // with an error; the copy knows itself by its seals, so there is no second copy.
 func runSealed(argv []string) error {
-	fd, err := launch.SealedCopy()
+	fd, err := libcontainer.SealedCopy()
 	if err != nil {
 		return err
 	}

@@ -166,52 +166,6 @@ func (e *Env) WaitStatus(id string, want specs.ContainerState) {
 	e.T.Fatalf("%s is %s, not %s", id, e.State(id).Status, want)
 }
 
-// Bundle makes a busybox bundle that runs a shell script, without a terminal and with a
-// writable root; change edits its config.
-func (e *Env) Bundle(script string, change func(*specs.Spec)) string {
-	e.T.Helper()
-	dir := e.T.TempDir()
-	// A container's root in a user namespace must be able to reach its rootfs.
-	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			e.T.Fatal(err)
-		}
-	}
-	cmd := exec.Command(filepath.Join(Top(), "hack", "make-bundle"), dir, "sh", "-c", script)
-	Runtime(e.T)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		e.T.Fatalf("make-bundle: %v\n%s", err, out)
-	}
-	e.EditConfig(dir, func(s *specs.Spec) {
-		s.Root.Readonly = false
-		if change != nil {
-			change(s)
-		}
-	})
-	return dir
-}
-
-// EditConfig changes a bundle's config.json.
-func (e *Env) EditConfig(bundle string, change func(*specs.Spec)) {
-	e.T.Helper()
-	file := filepath.Join(bundle, "config.json")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		e.T.Fatal(err)
-	}
-	var s specs.Spec
-	if err := json.Unmarshal(b, &s); err != nil {
-		e.T.Fatal(err)
-	}
-	change(&s)
-	if b, err = json.MarshalIndent(&s, "", "\t"); err != nil {
-		e.T.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o644); err != nil {
-		e.T.Fatal(err)
-	}
-}
-
 // cleanup deletes what the test left running, and then demands that nothing is left.
 func (e *Env) cleanup() {
 	for _, id := range e.ids {

@@ -45,7 +45,7 @@ func TestEverySignalThatIsPassedOnArrives(t *testing.T) {
 			caught = append(caught, int(sig))
 		}
 	}
-	// 64 signals without 4 faults and 2 that can't be caught, without those of Go, of the
+	// 64 signals without 6 faults and 2 that can't be caught, without those of Go, of the
 	// terminal, of the C library, and SIGCHLD.
 	if want := 64 - 6 - 2 - 2 - 2 - 2 - 1; len(caught) != want {
 		t.Errorf("%d signals caught, want %d: %v", len(caught), want, caught)
