@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -206,6 +207,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
 	}
+	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)
 	}
@@ -221,6 +223,19 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		return nil, err
 	}
 	return l.Run()
+}
+
+// deniesSetgroups reports whether setgroups(2) is denied in the user namespace of a
+// process, which is so when its maps were written without privilege, user_namespaces(7).
+func deniesSetgroups(pid int) bool {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/setgroups", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var b [8]byte
+	n, err := unix.Read(fd, b[:])
+	return err == nil && strings.HasPrefix(string(b[:max(n, 0)]), "deny")
 }
 
 func (e *execution) perform(op *plan.Op, p *launch.Process) error {

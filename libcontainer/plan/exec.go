@@ -23,6 +23,8 @@ type ExecInput struct {
 	Cgroups      []string
 	NoNewKeyring bool
 	PreserveFDs  int
+	// DenySetgroups is set where the container's user namespace denies setgroups(2).
+	DenySetgroups bool
 }
 
 // Exec compiles the plan of an exec'ed process. Everything that needs rights happens
@@ -38,7 +40,7 @@ func Exec(in *ExecInput) (*Plan, error) {
 		memory = h.Name
 	}
 	c.enter(in, &ns, memory)
-	c.identity(c.proc, ns.user(), false)
+	c.identity(c.proc, ns.user(), in.DenySetgroups)
 	if memory != "" && len(in.Cgroups) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: []string{memory}})
 	}
@@ -90,7 +92,7 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "process", &Undumpable{})
 	}
 	if ns.user() {
-		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: !privileged})
+		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: in.DenySetgroups})
 	}
 	if !in.NoNewKeyring {
 		c.add(Child, "process", &SessionKeyring{Name: "_ses." + in.ID})
