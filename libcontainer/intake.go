@@ -66,6 +66,9 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if in.rootfs, err = checkRootfs(dir, b.Spec.Root.Path); err != nil {
 		return nil, err
 	}
+	if err := checkProcBinds(dir, b.Spec.Mounts); err != nil {
+		return nil, err
+	}
 	if err := checkDescriptors(&o.LaunchOptions); err != nil {
 		return nil, err
 	}
@@ -138,6 +141,29 @@ func checkRootfs(bundleDir, rootPath string) (string, error) {
 		return "", errors.New("root.path: rootfs must not be the host's root")
 	}
 	return rootfs, nil
+}
+
+// checkProcBinds makes sure that what is bound on /proc is a procfs: an image's volume there
+// would be taken for one (CVE-2019-16884). Other mounts on /proc are validate's business.
+func checkProcBinds(bundleDir string, mounts []specs.Mount) error {
+	for i := range mounts {
+		m := &mounts[i]
+		if m.Type == "proc" || path.Clean("/"+m.Destination) != "/proc" {
+			continue
+		}
+		source := m.Source
+		if !path.IsAbs(source) {
+			source = path.Join(bundleDir, source)
+		}
+		var fs unix.Statfs_t
+		if err := unix.Statfs(source, &fs); err != nil {
+			return fmt.Errorf("mounts[%d].source: statfs %s: %w", i, source, err)
+		}
+		if fs.Type != unix.PROC_SUPER_MAGIC {
+			return fmt.Errorf("mounts[%d]: %q cannot be mounted because it is not of type proc", i, "/proc")
+		}
+	}
+	return nil
 }
 
 // checkDescriptors makes sure that what --preserve-fds and LISTEN_FDS name is open.

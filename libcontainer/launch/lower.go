@@ -18,10 +18,12 @@ type lowering struct {
 	haveNull, haveMask   bool
 	exeName              slot // address of the path that FindProgram chose
 	fork                 *step
-	waited               bool // AwaitStart is behind: reports go to `start`
-	userNS               bool
+	rootfs               string // on the host; "" before MakeRoot
+	waited               bool   // AwaitStart is behind: reports go to `start`
+	userNS, joinedUserNS bool
 	preserve             int // descriptors from 3 on that the program gets
 	barriers             []barrier
+	requests             []request
 	met                  int // how many of them the child has passed
 }
 
@@ -85,6 +87,11 @@ func (w *lowering) birth() {
 func (w *lowering) barrier(b barrier) {
 	msg := w.u32s(uint32(len(w.barriers)), barrierMark)
 	w.barriers = append(w.barriers, b)
+	w.meet(msg)
+}
+
+// meet sends a message to the runtime and waits for its answer.
+func (w *lowering) meet(msg uint64) {
 	_, buf := w.arena.alloc(8)
 	w.call(unix.SYS_WRITE, w.l.sync, msg, 8).atLeast(8)
 	w.call(unix.SYS_READ, w.l.sync, buf, 1).atLeast(1)

@@ -125,8 +125,10 @@ func (w *lowering) joinCgroups(a *plan.JoinCgroups) {
 func (w *lowering) joinNamespaces(a *plan.JoinNamespaces) {
 	for _, n := range a.Namespaces {
 		fd := w.l.namespaceFDs[n.Path]
+		if n.Type == "user" {
+			w.leaveGroups()
+		}
 		w.call(unix.SYS_SETNS, fd, namespaceFlag(n.Type))
-		w.userNS = w.userNS || n.Type == "user"
 	}
 	for _, fd := range w.l.namespaceFDs {
 		w.call(unix.SYS_CLOSE, fd)
@@ -135,12 +137,22 @@ func (w *lowering) joinNamespaces(a *plan.JoinNamespaces) {
 
 // joinContainer joins all namespaces at once: the kernel takes the user namespace first.
 func (w *lowering) joinContainer(a *plan.JoinContainer) {
+	if slices.Contains(a.Types, "user") {
+		w.leaveGroups()
+	}
 	if len(a.Types) > 0 {
 		w.call(unix.SYS_SETNS, w.l.Target, cloneFlags(a.Types))
-		w.userNS = slices.Contains(a.Types, "user")
 	}
 	w.call(unix.SYS_CLOSE, w.l.Target)
 	w.openRoot("/")
+}
+
+// leaveGroups drops the runtime's groups before a user namespace is joined, which may deny
+// setgroups(2) for good, user_namespaces(7). A runtime without the right to do so keeps
+// them, as it must.
+func (w *lowering) leaveGroups() {
+	w.userNS, w.joinedUserNS = true, true
+	w.call(unix.SYS_SETGROUPS, 0, 0).ok(unix.EPERM)
 }
 
 func (w *lowering) timeOffsets(a *plan.SetTimeOffsets) {
@@ -164,7 +176,7 @@ func (w *lowering) forkProcess(a *plan.Fork) {
 // becomeRoot takes ids 0: they own the mounts, files and keyring made from here on.
 func (w *lowering) becomeRoot(a *plan.BecomeRoot) {
 	w.userNS = true
-	if !a.KeepGroups {
+	if !a.KeepGroups && !w.joinedUserNS { // leaveGroups has done it
 		w.call(unix.SYS_SETGROUPS, 0, 0)
 	}
 	w.call(unix.SYS_SETRESGID, 0, 0, 0)

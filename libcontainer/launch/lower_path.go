@@ -6,14 +6,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // How paths of the container are looked up: absolute symlinks and ".." stay below the
 // root, links of procfs that jump anywhere are refused.
 const (
-	inRoot     = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
-	noSymlinks = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS
+	inRoot     = inroot.Resolve
+	noSymlinks = inroot.ResolveNoLinks
 )
 
 // openat2 opens a path; the descriptor is close-on-exec.
@@ -30,56 +31,90 @@ func relative(p string) string {
 }
 
 // makeDirs makes a directory and its parents below the root, one step a component.
-// Each parent is looked up anew in the root, so a symlink on the way is followed inside it.
+// Each parent is looked up anew in the root, so a symlink on the way is followed inside
+// it; at one that dangles the rest is left out.
 func (w *lowering) makeDirs(dir string) {
 	parts := strings.Split(relative(dir), "/")
+	var dangling []*step
 	for i, name := range parts {
 		if i == 0 {
 			w.call(unix.SYS_MKDIRAT, w.root, name, 0o755).ok(unix.EEXIST)
 			continue
 		}
-		w.openat2(w.root, strings.Join(parts[:i], "/"), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.tmp)
+		parent := w.openat2(w.root, strings.Join(parts[:i], "/"), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.tmp)
+		dangling = append(dangling, parent)
 		w.call(unix.SYS_MKDIRAT, w.tmp, name, 0o755).ok(unix.EEXIST)
 		w.close(w.tmp)
 	}
-}
-
-// targetDir opens a directory of the container, making it if it is missing.
-func (w *lowering) targetDir(dest string, resolve uint64) {
-	first := w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, resolve).ok(unix.ENOENT).to(w.cur)
-	w.makeDirs(dest)
-	w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, resolve).to(w.cur)
-	w.onSuccess(first)
+	for _, s := range dangling {
+		w.onError(s)
+	}
 }
 
 // makeFile makes an empty file below the root, with its parents.
 func (w *lowering) makeFile(dest string) {
 	dir, base := path.Split(dest)
-	w.makeDirsUnlessRoot(dir)
-	w.openat2(w.root, relative(path.Clean(dir)), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.tmp)
-	w.call(unix.SYS_MKNODAT, w.tmp, base, unix.S_IFREG|0o644, 0).ok(unix.EEXIST)
-	w.close(w.tmp)
-}
-
-func (w *lowering) makeDirsUnlessRoot(dir string) {
-	if dir = path.Clean(dir); dir != "/" && dir != "." {
+	if dir = path.Clean(dir); dir != "/" {
 		w.makeDirs(dir)
 	}
+	parent := w.openat2(w.root, relative(dir), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.tmp)
+	w.call(unix.SYS_MKNODAT, w.tmp, base, unix.S_IFREG|0o644, 0).ok(unix.EEXIST)
+	w.close(w.tmp)
+	w.onError(parent)
+}
+
+// request is a target that the child could not make: a symlink on the way dangles, and
+// what it points to is text, with which a straight line can do nothing. Images have such
+// links (/etc/resolv.conf), so the runtime makes the target, in the child's root.
+type request struct {
+	path string
+	dir  bool
+}
+
+// requestMark in a report's second word tells a request from an errno and a barrier.
+const requestMark = 1 << 30
+
+// ask has the runtime make a target.
+func (w *lowering) ask(dest string, dir bool) {
+	msg := w.u32s(uint32(len(w.requests)), requestMark)
+	w.requests = append(w.requests, request{path: dest, dir: dir})
+	w.meet(msg)
+}
+
+// targetDir opens a directory of the container, making it if it is missing.
+func (w *lowering) targetDir(dest string, resolve uint64) {
+	open := func() *step {
+		return w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, resolve).to(w.cur)
+	}
+	first := open().ok(unix.ENOENT)
+	w.makeDirs(dest)
+	second := open().ok(unix.ENOENT)
+	w.ask(dest, true)
+	open()
+	w.onSuccess(first)
+	w.onSuccess(second)
 }
 
 // targetLike opens a path of the container to be covered by what the descriptor in
 // w.tree is, making a directory or a file if it is missing.
 func (w *lowering) targetLike(dest string) {
-	first := w.openat2(w.root, relative(dest), unix.O_PATH, inRoot).ok(unix.ENOENT).to(w.cur)
+	open := func() *step { return w.openat2(w.root, relative(dest), unix.O_PATH, inRoot).to(w.cur) }
+	first := open().ok(unix.ENOENT)
 	isDir := w.call(unix.SYS_OPENAT, w.tree, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR).to(w.tmp)
 	w.close(w.tmp)
 	w.makeDirs(dest)
+	dir := open().ok(unix.ENOENT)
+	w.ask(dest, true)
 	over := w.set(0)
 	w.onError(isDir)
 	w.makeFile(dest)
+	file := open().ok(unix.ENOENT)
+	w.ask(dest, false)
 	w.onSuccess(over)
-	w.openat2(w.root, relative(dest), unix.O_PATH, inRoot).to(w.cur)
-	w.onSuccess(first)
+	open()
+	for _, s := range []*step{first, dir, file} {
+		w.onSuccess(s)
+	}
 }
 
 func (w *lowering) makeDir(a *plan.MakeDir) {

@@ -21,6 +21,7 @@ func (w *lowering) setPropagation(a *plan.SetPropagation) {
 func (w *lowering) makeRoot(a *plan.MakeRoot) {
 	w.call(unix.SYS_MOUNT, a.Rootfs, a.Rootfs, 0, unix.MS_BIND|unix.MS_REC, 0)
 	w.openRoot(a.Rootfs)
+	w.rootfs = a.Rootfs
 }
 
 // pivotRoot swaps the roots without a directory for the old one, pivot_root(2). The old
@@ -32,13 +33,11 @@ func (w *lowering) pivotRoot(a *plan.PivotRoot) {
 	if w.haveMask {
 		w.close(w.mask)
 	}
-	w.call(unix.SYS_FCHDIR, w.root)
 	if a.Move {
-		w.call(unix.SYS_MOUNT, ".", "/", 0, unix.MS_MOVE, 0)
-		w.call(unix.SYS_CHROOT, ".")
-		w.call(unix.SYS_CHDIR, "/")
+		w.moveRoot()
 		return
 	}
+	w.call(unix.SYS_FCHDIR, w.root)
 	w.call(unix.SYS_PIVOT_ROOT, ".", ".")
 	w.call(unix.SYS_MOUNT, 0, ".", 0, unix.MS_SLAVE|unix.MS_REC, 0)
 	w.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)

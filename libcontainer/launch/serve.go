@@ -3,6 +3,7 @@ package launch
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -76,6 +78,12 @@ func (p *Process) serve() error {
 			return errors.Join(ErrVanished, err)
 		}
 		id, word := binary.NativeEndian.Uint32(msg[:]), binary.NativeEndian.Uint32(msg[4:])
+		if word == requestMark {
+			if err := p.answer(id); err != nil {
+				return err
+			}
+			continue
+		}
 		if word&barrierMark == 0 {
 			return p.words.failure(p.ops, id, word)
 		}
@@ -91,6 +99,37 @@ func (p *Process) serve() error {
 	}
 }
 
+// answer makes a target that the child asked for. Where the runtime may not reach into
+// the child (rootless) it does nothing, and the child reports the target as missing.
+func (p *Process) answer(id uint32) error {
+	if int(id) >= len(p.words.requests) {
+		return ErrVanished
+	}
+	if err := p.adopt(); err != nil {
+		return err
+	}
+	r := &p.words.requests[id]
+	if root, err := unix.PidfdGetfd(p.PIDFD, int(int32(p.arena.slot(p.words.root))), 0); err == nil {
+		defer unix.Close(root)
+		makeTarget := inroot.MakeFile
+		if r.dir {
+			makeTarget = inroot.MakeDir
+		}
+		if err := makeTarget(root, inroot.Path(r.path)); err != nil {
+			return fmt.Errorf("mount target: %w", err)
+		}
+	}
+	return p.letGo()
+}
+
+// letGo lets the child go on.
+func (p *Process) letGo() error {
+	if _, err := unix.Write(p.raw, []byte{'g'}); err != nil && !errors.Is(err, unix.EPIPE) {
+		return err
+	}
+	return nil
+}
+
 // meet performs the runtime's part at a barrier and lets the child go on.
 func (p *Process) meet(b *barrier) error {
 	if err := p.adopt(); err != nil {
@@ -102,10 +141,7 @@ func (p *Process) meet(b *barrier) error {
 		}
 	}
 	p.words.met++
-	if _, err := unix.Write(p.raw, []byte{'g'}); err != nil && !errors.Is(err, unix.EPIPE) {
-		return err
-	}
-	return nil
+	return p.letGo()
 }
 
 // ended interprets the end of the sync connection: the program runs, or the child died.
