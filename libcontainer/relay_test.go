@@ -26,9 +26,7 @@ func foregroundChild(mode, script string) error {
 	if err != nil {
 		return err
 	}
-	process := &specs.Process{Terminal: mode == "terminal"}
-	inheritSize(process, &LaunchOptions{})
-	tty, err := openTerminal(process, &LaunchOptions{})
+	tty, err := openTerminal(&specs.Process{Terminal: mode == "terminal"}, &LaunchOptions{})
 	if err != nil {
 		return err
 	}
@@ -41,7 +39,7 @@ func foregroundChild(mode, script string) error {
 			return err
 		}
 	}
-	p, err := spawnShell(tty, process.ConsoleSize, script)
+	p, err := spawnShell(tty, script)
 	if err != nil {
 		return err
 	}
@@ -57,7 +55,7 @@ func foregroundChild(mode, script string) error {
 	return nil
 }
 
-func spawnShell(tty *terminal, size *specs.Box, script string) (*launch.Process, error) {
+func spawnShell(tty *terminal, script string) (*launch.Process, error) {
 	attr := &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Env: os.Environ(), Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	if tty != nil {
 		master, slave, err := openPty()
@@ -66,14 +64,11 @@ func spawnShell(tty *terminal, size *specs.Box, script string) (*launch.Process,
 		}
 		defer slave.Close()
 		defer master.Close()
-		if size != nil {
-			winsize := unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}
-			if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &winsize); err != nil {
-				return nil, err
-			}
-		}
 		if err := unix.Sendmsg(tty.socket, []byte("/dev/pts/ptmx"), unix.UnixRights(int(master.Fd())), nil, 0); err != nil {
 			return nil, err
+		}
+		if n, err := unix.Read(tty.socket, make([]byte, 1)); n != 1 {
+			return nil, fmt.Errorf("no answer to the master: %w", err)
 		}
 		attr.Files = []*os.File{slave, slave, slave}
 		attr.Sys.Setsid, attr.Sys.Setctty = true, true
@@ -143,6 +138,7 @@ func TestForeground(t *testing.T) {
 		{name: "death by a signal is 128 and its number", script: "kill -KILL $$", status: 137},
 		{name: "output is the program's own business", script: "echo hello", out: "hello\n"},
 		{name: "an orphan is adopted and reaped", script: orphan, status: 9},
+		{name: "a broken pipe of ours is not the program's", script: "trap 'exit 1' PIPE; trap 'exit 41' USR1; kill -PIPE $PPID; kill -USR1 $PPID" + idle, status: 41},
 		{name: "a window change is not passed on without a terminal",
 			script: "trap 'exit 1' WINCH; trap 'exit 41' USR1; kill -WINCH $PPID; kill -USR1 $PPID" + idle, status: 41},
 	} {
@@ -153,7 +149,7 @@ func TestForeground(t *testing.T) {
 			}
 		})
 	}
-	for _, sig := range []int{1, 2, 3, 6, 10, 12, 13, 14, 15, 16, 18, 20, 24, 25, 26, 29, 30, 34, 37, 64} {
+	for _, sig := range []int{1, 2, 3, 6, 10, 12, 14, 15, 16, 18, 20, 24, 25, 26, 29, 30, 34, 37, 64} {
 		t.Run("passed on: signal "+strconv.Itoa(sig), func(t *testing.T) {
 			number := strconv.Itoa(sig)
 			cmd := foreground(t, "plain", "trap 'exit 41' "+number+"; kill -"+number+" $PPID"+idle)

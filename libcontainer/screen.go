@@ -12,33 +12,35 @@ import (
 // screen connects a pty's master with the stdin and stdout of this process.
 type screen struct {
 	in, out int
-	fd      int // master's descriptor
 	master  *os.File
 	cooked  *unix.Termios // what to give back to stdin, nil when it is no terminal
 	copied  chan struct{} // closed when nothing more is copied to out
 }
 
-// open takes over the master.
+// open takes over the master and makes it what suits stdout.
 func (s *screen) open(master int) error {
-	if err := unix.SetNonblock(master, true); err != nil {
-		_ = unix.Close(master)
-		return fmt.Errorf("process.terminal: %w", err)
-	}
-	s.fd, s.master = master, os.NewFile(uintptr(master), "master")
-	// Nobody behind a pipe or file undoes the terminal's carriage returns.
-	if _, err := unix.IoctlGetTermios(s.out, unix.TCGETS); err == nil {
-		return nil
-	}
-	tio, err := unix.IoctlGetTermios(master, unix.TCGETS)
-	if err == nil {
-		tio.Oflag &^= unix.ONLCR
-		err = unix.IoctlSetTermios(master, unix.TCSETS, tio)
+	err := unix.SetNonblock(master, true)
+	s.master = os.NewFile(uintptr(master), "master")
+	if err == nil && !isTerminal(s.out) {
+		err = keepLineEnds(master)
 	}
 	if err != nil {
 		_ = s.master.Close()
 		return fmt.Errorf("process.terminal: set the master's mode: %w", err)
 	}
+	s.resize()
 	return nil
+}
+
+// keepLineEnds stops a terminal from writing \r\n for \n: behind a pipe or file nobody
+// makes \n of that.
+func keepLineEnds(master int) error {
+	mode, err := unix.IoctlGetTermios(master, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	mode.Oflag &^= unix.ONLCR
+	return unix.IoctlSetTermios(master, unix.TCSETS, mode)
 }
 
 // show begins to copy, both ways.
@@ -46,7 +48,6 @@ func (s *screen) show() error {
 	if err := s.makeRaw(); err != nil {
 		return fmt.Errorf("process.terminal: set stdin's mode: %w", err)
 	}
-	s.resize()
 	s.copied = make(chan struct{})
 	go s.copyOut()
 	go s.copyIn()
@@ -68,13 +69,17 @@ func (s *screen) close() {
 	_ = s.master.Close()
 }
 
-// copyOut copies until the last process has closed the terminal (EIO) or close interrupts.
+// copyOut copies until the last process has closed the terminal (EIO) or close
+// interrupts. When stdout fails it hangs up the terminal, as losing a real one does.
 func (s *screen) copyOut() {
 	defer close(s.copied)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := s.master.Read(buf)
-		writeAll(s.out, buf[:n])
+		if writeAll(s.out, buf[:n]) != nil {
+			_ = s.master.Close()
+			return
+		}
 		if err != nil {
 			return
 		}
@@ -88,15 +93,22 @@ func (s *screen) drain() {
 	const holds = 1 << 20
 	buf := make([]byte, 32<<10)
 	for sum := 0; sum < holds; {
-		n, err := unix.Read(s.fd, buf)
+		n, err := 0, error(nil)
+		s.control(func(fd int) { n, err = unix.Read(fd, buf) })
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil || n == 0 {
+		if err != nil || n == 0 || writeAll(s.out, buf[:n]) != nil {
 			return
 		}
-		writeAll(s.out, buf[:n])
 		sum += n
+	}
+}
+
+// control calls f with the master's descriptor unless it was closed.
+func (s *screen) control(f func(fd int)) {
+	if conn, err := s.master.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { f(int(fd)) })
 	}
 }
 
@@ -118,19 +130,19 @@ func (s *screen) copyIn() {
 	}
 }
 
-// writeAll writes to a descriptor that may be non-blocking: it is shared with others. If
-// nobody reads any more the rest is lost, as SIGPIPE has told the program.
-func writeAll(fd int, b []byte) {
+// writeAll writes to a descriptor that may be non-blocking: it is shared with others.
+func writeAll(fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(fd, b)
 		if again(fd, unix.POLLOUT, err) {
 			continue
 		}
 		if err != nil {
-			return
+			return err
 		}
 		b = b[n:]
 	}
+	return nil
 }
 
 // again reports whether a read or write is to be repeated, and waits until it is worth it.
@@ -154,7 +166,7 @@ func (s *screen) makeRaw() error {
 	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if _, err := unix.IoctlGetTermios(s.out, unix.TCGETS); err == nil {
+	if isTerminal(s.out) {
 		raw.Oflag &^= unix.OPOST
 	}
 	if err := unix.IoctlSetTermios(s.in, unix.TCSETS, &raw); err != nil {
@@ -164,10 +176,15 @@ func (s *screen) makeRaw() error {
 	return nil
 }
 
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
 // resize gives the container's terminal the size of ours.
 func (s *screen) resize() {
 	if size := sizeOf(s.in, s.out, 2); size != nil {
-		_ = unix.IoctlSetWinsize(s.fd, unix.TIOCSWINSZ, size)
+		s.control(func(fd int) { _ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
 	}
 }
 

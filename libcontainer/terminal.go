@@ -18,7 +18,8 @@ type terminal struct {
 }
 
 // openTerminal returns nil when the process has no terminal. In the foreground it takes
-// the master as soon as the child sends it, before the program can write.
+// the master as soon as the child sends it, prepares it and answers with one byte: a
+// child that waits for that runs its program in a terminal of the right size.
 func openTerminal(p *specs.Process, o *LaunchOptions) (*terminal, error) {
 	wanted := p != nil && p.Terminal
 	switch {
@@ -59,8 +60,8 @@ func (t *terminal) closeSocket() {
 	}
 }
 
-// show connects the terminal with stdin and stdout once the child runs its program, until
-// t.screen.close.
+// show connects the terminal with stdin and stdout once the child runs its program,
+// until t.screen.close.
 func (t *terminal) show() error {
 	if err := t.await(); err != nil {
 		return err
@@ -98,7 +99,13 @@ func (t *terminal) receive(socket *os.File) error {
 	if err = errors.Join(err, recvErr); err != nil {
 		return fmt.Errorf("process.terminal: receive the master: %w", err)
 	}
-	return t.screen.open(master)
+	if err := t.screen.open(master); err != nil {
+		return err
+	}
+	return conn.Control(func(fd uintptr) {
+		// The child may have gone on, or be gone.
+		_ = unix.Sendmsg(int(fd), []byte{'g'}, nil, nil, unix.MSG_NOSIGNAL)
+	})
 }
 
 // receiveFD takes a descriptor out of the socket, unix(7) SCM_RIGHTS. EPROTO means that
@@ -122,15 +129,4 @@ func receiveFD(socket int) (int, error) {
 		return -1, err
 	}
 	return fds[0], nil
-}
-
-// inheritSize gives a terminal in the foreground the size of ours, and so before the
-// program can ask for it. Where ours has none the configured size stays.
-func inheritSize(p *specs.Process, o *LaunchOptions) {
-	if p == nil || !p.Terminal || o.Detach {
-		return
-	}
-	if size := sizeOf(0, 1, 2); size != nil {
-		p.ConsoleSize = &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
-	}
 }

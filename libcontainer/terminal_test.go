@@ -3,13 +3,16 @@ package libcontainer
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -140,7 +143,6 @@ func TestTerminalOutputIsCompleteAndAsWritten(t *testing.T) {
 	}{
 		{name: "a program that ends at once", script: "echo bye; exit 3", out: "bye\n", status: 3, runs: 40},
 		{name: "more than a pty holds", script: "head -c 300000 /dev/zero | tr '\\0' x", out: strings.Repeat("x", 300000), runs: 3},
-		{name: "a background process keeps the terminal", script: "trap '' HUP; sleep 30 & echo bye", out: "bye\n", runs: 2},
 		{name: "a background process keeps writing",
 			script: "trap '' HUP; (while echo more; do :; done) & sleep 0.1; exit 4", out: "more\n", status: 4, runs: 2},
 		{name: "the end of stdin is not the end", script: "sleep 0.2; echo late; tty >/dev/null", out: "late\n", runs: 1},
@@ -153,6 +155,56 @@ func TestTerminalOutputIsCompleteAndAsWritten(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestABackgroundProcessDoesNotKeepTheRuntime(t *testing.T) {
+	out, status := statusOfRun(t, foreground(t, "terminal", "trap '' HUP; sleep 60 & echo $!"))
+	if pid, err := strconv.Atoi(strings.TrimSpace(out)); err != nil {
+		t.Errorf("output %q", out)
+	} else if err := unix.Kill(pid, unix.SIGKILL); err != nil || status != 0 {
+		t.Errorf("status %d, its process: %v", status, err)
+	}
+}
+
+func TestOutputThatStdoutIsNotReadyForIsNotLost(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	full := make([]byte, 1<<16)
+	if n, err := w.Write(full); err != nil || n != len(full) {
+		t.Fatal(n, err)
+	}
+	// "one" waits for the pipe, "two" stays in the terminal, and then the program ends.
+	cmd := foreground(t, "terminal", "echo one; sleep 0.2; echo two")
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	time.Sleep(400 * time.Millisecond)
+	out, err := io.ReadAll(r)
+	if err = errors.Join(err, cmd.Wait()); err != nil || string(out[len(full):]) != "one\ntwo\n" {
+		t.Errorf("%q, %v", out[min(len(out), len(full)):], err)
+	}
+}
+
+func TestAFailingStdoutHangsUp(t *testing.T) {
+	cmd := foreground(t, "terminal", "trap '' HUP; while echo more; do :; done 2>/dev/null; exit 6")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = stdout.Close()
+	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 6 {
+		t.Errorf("%v, want the status after a write that failed", cmd.ProcessState)
 	}
 }
 
@@ -197,11 +249,13 @@ func atTerminal(t *testing.T, size unix.Winsize, script string) *user {
 	if err := u.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	_ = slave.Close()
+	late := time.AfterFunc(20*time.Second, func() { _ = u.cmd.Process.Kill() })
 	t.Cleanup(func() {
+		late.Stop()
 		_ = u.cmd.Process.Kill()
 		_ = u.cmd.Wait()
 		_ = master.Close()
-		_ = slave.Close()
 	})
 	return u
 }

@@ -46,7 +46,8 @@ func Load(dir string) (*Bundle, error) {
 	}
 	spec, seccomp, err := Decode(raw)
 	var syntax *SyntaxError
-	if errors.As(err, &syntax) {
+	var field *FieldError
+	if errors.As(err, &syntax) || errors.As(err, &field) && field.Path == "" {
 		return nil, fmt.Errorf("%s: %w", ConfigFile, err)
 	}
 	if err != nil {

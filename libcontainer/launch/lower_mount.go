@@ -138,13 +138,20 @@ func (w *lowering) mount(a *plan.Mount) {
 	}
 	w.call(unix.SYS_FCHDIR, w.cur)
 	w.close(w.cur)
-	w.call(unix.SYS_MOUNT, a.Source, ".", a.Type, mountFlagBits(a.Flags.Set), w.dataArg(a.Data))
+	flags := a.Flags.Set
+	if keepMode {
+		flags &^= plan.ReadOnly // until it has its mode
+	}
+	w.call(unix.SYS_MOUNT, a.Source, ".", a.Type, mountFlagBits(flags), w.dataArg(a.Data))
 	if !keepMode && len(a.Flags.Propagation) == 0 && a.Flags.RecSet|a.Flags.RecClear == 0 {
 		return
 	}
 	w.openat2(w.root, relative(a.Destination), unix.O_RDONLY|unix.O_DIRECTORY, inRoot).to(w.cur)
 	if keepMode {
 		w.call(unix.SYS_FCHMOD, w.cur, mode)
+	}
+	if flags != a.Flags.Set {
+		w.mountSetattr(w.cur, 0, unix.MOUNT_ATTR_RDONLY, 0, 0)
 	}
 	if set, clr := mountAttr(a.Flags.RecSet, a.Flags.RecClear); set|clr != 0 {
 		w.mountSetattr(w.cur, unix.AT_RECURSIVE, set, clr, 0)

@@ -38,7 +38,11 @@ func (w *lowering) pivotRoot(a *plan.PivotRoot) {
 		return
 	}
 	w.call(unix.SYS_FCHDIR, w.root)
+	w.openat2(atFDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0).to(w.tmp)
 	w.call(unix.SYS_PIVOT_ROOT, ".", ".")
+	// Into the old root: it now lies on the new one, and mount(2) of "." would change that.
+	w.call(unix.SYS_FCHDIR, w.tmp)
+	w.close(w.tmp)
 	w.call(unix.SYS_MOUNT, 0, ".", 0, unix.MS_SLAVE|unix.MS_REC, 0)
 	w.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	w.call(unix.SYS_CHDIR, "/")

@@ -15,7 +15,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
-// fork makes the child. From a locked thread: its parent-death relations are per thread.
+// fork makes the child.
 func (p *Process) fork(clone *plan.Op) error {
 	l, do := p.launch, clone.Do.(*plan.Clone)
 	h := p.arena.header()

@@ -31,9 +31,7 @@ type BindMount struct {
 	Source      string // absolute host path
 	Recursive   bool
 	Flags       MountFlags
-	// SourceIsDir says what to create when the destination does not exist. It is probed
-	// by the child when unknown.
-	Remount bool // change the flags of what is mounted at Destination; no Source
+	Remount     bool // change the flags of what is mounted at Destination; no Source
 }
 
 // CgroupMount shows the container its cgroups.

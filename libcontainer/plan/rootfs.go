@@ -64,6 +64,9 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	case o.remount:
 		c.add(Child, field, &BindMount{Index: i, Destination: dest, Flags: o.flags, Remount: true})
 	case isBind(m, &o):
+		if c.sharesCgroupfs(m.Source, &o) {
+			o.flags.RecSet |= ReadOnly
+		}
 		c.add(Child, field, &BindMount{
 			Index: i, Destination: dest, Source: c.hostPath(m.Source), Recursive: o.recursive, Flags: o.flags,
 		})
@@ -76,6 +79,14 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	}
 }
 
+// sharesCgroupfs reports whether a bind brings the host's cgroups along. In a user namespace
+// they may belong to the container's root: where /sys is asked for read-only, so are they
+// (CVE-2023-25809).
+func (c *compiler) sharesCgroupfs(source string, o *mountOptions) bool {
+	below := strings.HasPrefix(path.Clean(source)+"/", "/sys/")
+	return below && o.recursive && o.flags.Set&ReadOnly != 0 && (c.ns.user() || c.Facts.UserNS)
+}
+
 // sourceName is what /proc/mounts will show as the device.
 func sourceName(m *specs.Mount) string {
 	if m.Source == "" {
@@ -85,6 +96,9 @@ func sourceName(m *specs.Mount) string {
 }
 
 func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
+	if (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
+		flags.Set |= ReadOnly // more than the container's own cgroup is in sight (CVE-2023-25809)
+	}
 	a := &CgroupMount{Index: i, Destination: dest, Flags: flags}
 	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
 	if err != nil {

@@ -22,6 +22,7 @@ var anyValue = map[string]string{
 	"process.capabilities.ambient[]":     "unknown names are ignored with a warning",
 	"process.rlimits[].hard":             "checked against soft; every number is a limit",
 	"annotations.*":                      "free text that no kernel sees",
+	"root.readonly":                      "a switch, ignored with a warning without a mount namespace",
 
 	"linux.timeOffsets.*.secs":                               "every offset that the clock can show is one; the kernel knows which",
 	"linux.devices[].uid":                                    "every number is an id; in a user namespace owners are those of the host's node",

@@ -20,12 +20,12 @@ var mountCases = map[string]badCase{
 	"mount fields with a NUL": onMount(specs.Mount{Destination: "/\x00", Type: "\x00", Source: "a\x00", Options: []string{"ro", "mode=\x00"}},
 		"mounts[0].destination: contains a NUL byte", "mounts[0].type: contains a NUL byte",
 		"mounts[0].source: contains a NUL byte", "mounts[0].options[1]: contains a NUL byte"),
-	"a type bind without the option": onMount(specs.Mount{Destination: "/a", Type: "bind", Source: "/a", Options: []string{"ro"}},
-		`mounts[0].type: is "bind", a bind mount must have bind or rbind in its options`),
+	"a type rbind without the option": onMount(specs.Mount{Destination: "/a", Type: "rbind", Source: "/a", Options: []string{"ro"}},
+		`mounts[0].type: is "rbind", a bind mount must have bind or rbind in its options`),
 	"a bind of nothing": onMount(specs.Mount{Destination: "/a", Options: []string{"rbind"}},
 		"mounts[0].source: must not be empty for a bind mount"),
-	"a bind with an option of a filesystem": onMount(specs.Mount{Destination: "/a", Source: "/a", Options: []string{"bind", "size=1k"}},
-		`mounts[0].options[1]: "size=1k" is for a filesystem, a bind mount cannot have it`),
+	"a bind of nothing by its type": onMount(specs.Mount{Destination: "/a", Type: "bind"},
+		"mounts[0].source: must not be empty for a bind mount"),
 	"a tmpfs on /proc": onMount(specs.Mount{Destination: "/proc", Type: "tmpfs"},
 		`mounts[0].destination: "/proc" cannot be mounted because it is not of type proc`),
 	"a detour to /proc": onMount(specs.Mount{Destination: "tmp/../../proc/.", Type: "tmpfs"},
@@ -87,15 +87,17 @@ var mountCases = map[string]badCase{
 
 func TestMountsThatRealEnginesAskFor(t *testing.T) {
 	for name, m := range map[string]specs.Mount{
-		"a bind of the host's procfs":     {Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}},
-		"a relative destination":          {Destination: "tmp", Type: "tmpfs"},
-		"dots in a destination":           {Destination: "/a/../b", Type: "tmpfs"},
-		"a name that starts like /proc":   {Destination: "/process", Type: "tmpfs"},
-		"a file of lxcfs":                 {Destination: "/proc/uptime", Source: "/x", Options: []string{"bind"}},
-		"a bind with an unknown type":     {Destination: "/a", Type: "none", Source: "a", Options: []string{"defaults", "rbind", "rnoexec", "rshared"}},
-		"an option only for a filesystem": {Destination: "/a", Type: "overlay", Options: []string{"lowerdir=/a,upperdir=/b"}},
-		"a bind with an empty option":     {Destination: "/a", Source: "a", Options: []string{"bind", ""}},
-		"the ids of the user namespace":   {Destination: "/a", Source: "/a", Options: []string{"bind", "idmap"}},
+		"a bind of the host's procfs":       {Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}},
+		"a relative destination":            {Destination: "tmp", Type: "tmpfs"},
+		"dots in a destination":             {Destination: "/a/../b", Type: "tmpfs"},
+		"a name that starts like /proc":     {Destination: "/process", Type: "tmpfs"},
+		"a file of lxcfs":                   {Destination: "/proc/uptime", Source: "/x", Options: []string{"bind"}},
+		"a bind with an unknown type":       {Destination: "/a", Type: "none", Source: "a", Options: []string{"defaults", "rbind", "rnoexec", "rshared"}},
+		"a bind by its type alone":          {Destination: "/a", Type: "bind", Source: "/a", Options: []string{"ro"}},
+		"a bind with a filesystem's option": {Destination: "/a", Source: "/a", Options: []string{"bind", "size=1k"}},
+		"an option only for a filesystem":   {Destination: "/a", Type: "overlay", Options: []string{"lowerdir=/a,upperdir=/b"}},
+		"a bind with an empty option":       {Destination: "/a", Source: "a", Options: []string{"bind", ""}},
+		"the ids of the user namespace":     {Destination: "/a", Source: "/a", Options: []string{"bind", "idmap"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := load(t, "full.json")

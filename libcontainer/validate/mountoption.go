@@ -1,16 +1,18 @@
 package validate
 
+import "github.com/opencontainers/runtime-spec/specs-go"
+
 // mountOptions is what the options of a mount say about its kind.
 type mountOptions struct {
-	bind      bool // bind or rbind
+	bind      bool // bind or rbind, or the type says it
 	remount   bool
 	idmap     bool // idmap or ridmap
 	tmpcopyup int  // index plus one
 }
 
-func scanOptions(list []string) mountOptions {
-	var opts mountOptions
-	for i, o := range list {
+func scanOptions(m *specs.Mount) mountOptions {
+	opts := mountOptions{bind: m.Type == "bind"}
+	for i, o := range m.Options {
 		switch o {
 		case "bind", "rbind":
 			opts.bind = true

@@ -28,7 +28,6 @@ var namespaceCases = map[string]badCase{
 	"a relative namespace": onLinux(func(l *specs.Linux) { l.Namespaces[1].Path = "ns/net" },
 		`linux.namespaces[1].path: is "ns/net", must be an absolute path`),
 	"no mount namespace": onLinux(func(l *specs.Linux) { without(l, "mount") },
-		"root.readonly: needs a mount namespace in linux.namespaces",
 		"linux.maskedPaths: unable to restrict sys entries without a private MNT namespace",
 		"linux.readonlyPaths: unable to restrict sys entries without a private MNT namespace"),
 	"no user namespace for mappings": onLinux(func(l *specs.Linux) { without(l, "user"); l.Sysctl = nil },

@@ -111,9 +111,6 @@ func (c *checker) root(r *specs.Root) {
 		return
 	}
 	c.add("root.path", refRoot, textRule(r.Path))
-	if r.Readonly && !c.ns.has(nsMount) {
-		c.add("root.readonly", refRoot, "needs a mount namespace in linux.namespaces")
-	}
 }
 
 // linuxSection checks the members of linux in the order of [specs.Linux].

@@ -93,7 +93,6 @@ var topCases = map[string]badCase{
 	"no linux section": {
 		change: func(s *specs.Spec) { s.Linux = nil },
 		want: []string{
-			"root.readonly: needs a mount namespace in linux.namespaces",
 			"hostname: unable to set hostname without a private UTS namespace",
 			"domainname: unable to set domainname without a private UTS namespace",
 		},

@@ -13,6 +13,9 @@ func Warnings(spec *specs.Spec, facts *host.Facts) []Problem {
 	if spec.Process != nil && spec.Process.Capabilities != nil {
 		c.capabilities(spec.Process.Capabilities, "process.capabilities")
 	}
+	if spec.Root != nil && spec.Root.Readonly && !c.ns.has(nsMount) {
+		c.add("root.readonly", refRoot, "is ignored, for linux.namespaces has no mount namespace")
+	}
 	c.mountWarnings(spec.Mounts)
 	if c.ns.has(nsUser) && !c.ns.creates(nsUser) {
 		const rule = "is not used, for linux.namespaces joins a user namespace by path"
@@ -53,9 +56,16 @@ func (c *checker) mountWarnings(list []specs.Mount) {
 			c.addAt("mounts", i, ".destination", refMounts,
 				"is "+quote(m.Destination)+", relative paths are deprecated: taken as relative to /")
 		}
-		if opts := scanOptions(m.Options); opts.tmpcopyup > 0 && (opts.bind || m.Type != "tmpfs") {
+		opts := scanOptions(m)
+		if opts.tmpcopyup > 0 && (opts.bind || m.Type != "tmpfs") {
 			c.add(element(element("mounts", i)+".options", opts.tmpcopyup-1), refMountOptions,
 				"tmpcopyup is ignored, only a tmpfs can have it")
+		}
+		for j, o := range m.Options {
+			if opts.bind && o != "" && !knownOption(o) {
+				c.add(element(element("mounts", i)+".options", j), refMountOptions,
+					"is "+quote(o)+", ignored, for a bind mount has no options of a filesystem")
+			}
 		}
 	}
 }

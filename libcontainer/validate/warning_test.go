@@ -49,7 +49,19 @@ func TestWarnings(t *testing.T) {
 		},
 		"mounts on the host": {
 			func(s *specs.Spec) { without(s.Linux, "mount") },
-			[]string{"mounts: are made on the host and stay there, for linux.namespaces has no mount namespace"},
+			[]string{
+				"root.readonly: is ignored, for linux.namespaces has no mount namespace",
+				"mounts: are made on the host and stay there, for linux.namespaces has no mount namespace",
+			},
+		},
+		"options that a bind mount does not have": {
+			func(s *specs.Spec) {
+				s.Mounts = []specs.Mount{
+					{Destination: "/a", Type: "bind", Source: "/a", Options: []string{"", "ro", "size=1k"}},
+					{Destination: "/b", Type: "tmpfs", Options: []string{"size=1k"}},
+				}
+			},
+			[]string{`mounts[0].options[2]: is "size=1k", ignored, for a bind mount has no options of a filesystem`},
 		},
 		"mappings for a joined user namespace": {
 			func(s *specs.Spec) { s.Linux.Namespaces[5].Path = "/proc/1/ns/user" },

@@ -233,10 +233,11 @@ const launches = 60
 // race runs a bundle many times. Each may fail; what it prints when it runs must pass.
 func race(t *testing.T, e *harness.Env, bundle string, check func(stdout string) string) {
 	t.Helper()
-	ran := 0
+	ran, why := 0, ""
 	for range launches {
 		r := e.Run("run", "--bundle", bundle, e.ID("c"))
 		if r.Code != 0 {
+			why = r.Stderr
 			continue
 		}
 		ran++
@@ -245,5 +246,5 @@ func race(t *testing.T, e *harness.Env, bundle string, check func(stdout string)
 			return
 		}
 	}
-	t.Logf("%d of %d launches came through", ran, launches)
+	t.Logf("%d of %d launches came through; the last that did not: %s", ran, launches, why)
 }

@@ -41,6 +41,13 @@ var prefixes = map[string]string{
 // logLine is a line of a JSON log.
 type logLine struct{ Level, Msg, Time string }
 
+// at is the Env for a subtest; its ids are made before.
+func at(e *harness.Env, t *testing.T) *harness.Env {
+	sub := *e
+	sub.T = t
+	return &sub
+}
+
 // attempt is a command that must fail.
 type attempt struct {
 	env    *harness.Env

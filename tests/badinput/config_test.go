@@ -17,6 +17,7 @@ import (
 
 func TestAConfigFileThatIsNone(t *testing.T) {
 	e := harness.New(t)
+	id := e.ID("a")
 	bundle := e.Bundle(script, nil)
 	config := filepath.Join(bundle, "config.json")
 	for _, c := range []struct {
@@ -28,7 +29,7 @@ func TestAConfigFileThatIsNone(t *testing.T) {
 		{"empty", func() error { return os.WriteFile(config, nil, 0o644) }, config + " is empty"},
 		{"null", func() error { return os.WriteFile(config, []byte("null"), 0o644) }, "config.json: "},
 		{"no JSON", func() error { return os.WriteFile(config, []byte("hello\x00"), 0o644) }, "config.json: "},
-		{"a list", func() error { return os.WriteFile(config, []byte("[]"), 0o644) }, ""},
+		{"a list", func() error { return os.WriteFile(config, []byte("[]"), 0o644) }, "config.json: want an object"},
 		{"an empty object", func() error { return os.WriteFile(config, []byte("{}"), 0o644) }, "ociVersion: "},
 		{"binary", func() error { return os.WriteFile(config, bytes.Repeat([]byte{0xff, 0}, 4096), 0o644) }, "config.json: "},
 		{"of 1 GiB", func() error { return errJoin(os.WriteFile(config, nil, 0o644), os.Truncate(config, 1<<30)) }, config + ": 1073741824 bytes, more than the limit"},
@@ -47,7 +48,7 @@ func TestAConfigFileThatIsNone(t *testing.T) {
 			try(t, os.RemoveAll(config))
 			try(t, c.make())
 			for _, verb := range []string{"create", "run"} {
-				refused(e, c.want, verb, "-b", bundle, e.ID("a"))
+				refused(at(e, t), c.want, verb, "-b", bundle, id)
 			}
 		})
 	}
@@ -66,6 +67,7 @@ func nested(open string, depth int) []byte { return bytes.Repeat([]byte(open), d
 
 func TestABundleThatIsNone(t *testing.T) {
 	e := harness.New(t)
+	id := e.ID("a")
 	dir := t.TempDir()
 	write(t, dir+"/file", nil)
 	for _, c := range []struct{ name, bundle, want string }{
@@ -73,12 +75,13 @@ func TestABundleThatIsNone(t *testing.T) {
 		{"a file", dir + "/file", "--bundle: chdir " + dir + "/file: not a directory"},
 		{"too long a path", dir + strings.Repeat("/"+strings.Repeat("d", 200), 30), "--bundle: chdir "},
 	} {
-		t.Run(c.name, func(t *testing.T) { refused(e, c.want, "create", "-b", c.bundle, e.ID("a")) })
+		t.Run(c.name, func(t *testing.T) { refused(at(e, t), c.want, "create", "-b", c.bundle, id) })
 	}
 }
 
 func TestATruncatedConfig(t *testing.T) {
 	e := harness.New(t)
+	id := e.ID("a")
 	bundle := e.Bundle(script, nil)
 	config := filepath.Join(bundle, "config.json")
 	whole, err := os.ReadFile(config)
@@ -86,7 +89,7 @@ func TestATruncatedConfig(t *testing.T) {
 	whole = bytes.TrimSpace(whole)
 	for n := 1; n < len(whole); n += len(whole)/40 + 1 {
 		write(t, config, whole[:n])
-		refused(e, "config.json: ", "create", "-b", bundle, e.ID("a"))
+		refused(e, "config.json: ", "create", "-b", bundle, id)
 	}
 }
 
@@ -119,6 +122,7 @@ func put(o object, path string, value any) {
 
 func TestAValueOfTheWrongType(t *testing.T) {
 	e := harness.New(t)
+	id := e.ID("a")
 	bundle := e.Bundle(script, func(s *specs.Spec) {
 		s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "c", Major: 1, Minor: 3}}
 		s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}}
@@ -189,13 +193,14 @@ func TestAValueOfTheWrongType(t *testing.T) {
 			b, err := json.Marshal(o)
 			try(t, err)
 			write(t, config, b)
-			refused(e, path+": ", "create", "-b", bundle, e.ID("a"))
+			refused(at(e, t), path+": ", "create", "-b", bundle, id)
 		})
 	}
 }
 
 func TestValuesThatMakeNoSense(t *testing.T) {
 	e := harness.New(t)
+	id := e.ID("a")
 	bundle := e.Bundle(script, nil)
 	config := filepath.Join(bundle, "config.json")
 	whole, err := os.ReadFile(config)
@@ -207,7 +212,6 @@ func TestValuesThatMakeNoSense(t *testing.T) {
 	}{
 		{"ociVersion", "", "ociVersion: "},
 		{"ociVersion", "2.0.0", "ociVersion: "},
-		{"ociVersion", "1.99.0-rc.1", "ociVersion: "},
 		{"ociVersion", "one", "ociVersion: "},
 		{"process", nil, "process: "},
 		{"process.args", []any{}, "process.args: args must not be empty"},
@@ -226,7 +230,6 @@ func TestValuesThatMakeNoSense(t *testing.T) {
 		{"linux.namespaces[0].path", "/etc/passwd", "linux.namespaces"},
 		{"linux.sysctl", object{"kernel.nothing_at_all": "1"}, "linux.sysctl"},
 		{"linux.rootfsPropagation", "sideways", "linux.rootfsPropagation: "},
-		{"linux.cgroupsPath", "/../../x", "linux.cgroupsPath"},
 	} {
 		b, err := json.Marshal(c.value)
 		try(t, err)
@@ -237,7 +240,7 @@ func TestValuesThatMakeNoSense(t *testing.T) {
 			b, err := json.Marshal(o)
 			try(t, err)
 			write(t, config, b)
-			refused(e, c.want, "create", "-b", bundle, e.ID("a"))
+			refused(at(e, t), c.want, "create", "-b", bundle, id)
 		})
 	}
 }

@@ -114,11 +114,6 @@ func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
 	case sig == syscallStop:
 		t.call(pid)
 		sig = 0
-	case sig == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_FORK:
-		if child, err := unix.PtraceGetEventMsg(pid); err == nil && t.child == 0 {
-			t.child = int(child)
-		}
-		sig = 0
 	case sig == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_EXEC && pid == t.child:
 		_ = unix.PtraceDetach(pid) // the user's program
 		return
@@ -126,9 +121,18 @@ func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
 		sig = 0
 	case sig == unix.SIGSTOP && !t.seen[pid]: // how a new tracee begins
 		t.seen[pid] = true
+		if t.child == 0 && !t.isThread(pid) {
+			t.child = pid
+		}
 		sig = 0
 	}
 	t.resume(pid, sig)
+}
+
+// isThread tells a thread of the runtime from its child.
+func (t *tracer) isThread(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", t.runtime, pid))
+	return err == nil
 }
 
 func (t *tracer) isVictim(pid int) bool {

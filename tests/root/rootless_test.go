@@ -199,7 +199,7 @@ func TestRootlessStateDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "permissions for others", os.FileMode(0), info.Mode().Perm()&0o007)
+	equal(t, "read or write for others", os.FileMode(0), info.Mode().Perm()&0o006)
 	if res := own("delete", "--force", id); res.Code != 0 {
 		t.Fatal(res.Stderr)
 	}

@@ -36,7 +36,7 @@ type Catcher struct {
 
 // Start begins to catch every signal that a process may be sent, but: those that report
 // a fault of the program itself (SIGSEGV and the like), SIGURG and SIGPROF, which the Go
-// runtime sends to itself; SIGTTIN and SIGTTOU, whose default (stop) is what a read or
+// runtime sends to itself; SIGPIPE, which is the process's own doing; SIGTTIN and SIGTTOU, whose default (stop) is what a read or
 // write in the background must do, and not be repeated for ever; SIGCHLD, see Add.
 // There is one Catcher at a time, EBUSY otherwise.
 func Start() (*Catcher, error) {
@@ -70,7 +70,8 @@ func Start() (*Catcher, error) {
 func ours(sig unix.Signal) bool {
 	switch sig {
 	case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS,
-		unix.SIGKILL, unix.SIGSTOP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG, unix.SIGPROF, unix.SIGCHLD,
+		unix.SIGKILL, unix.SIGSTOP, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG, unix.SIGPROF,
+		unix.SIGCHLD,
 		32, 33: // the C library's own
 		return false
 	}
