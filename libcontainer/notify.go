@@ -36,7 +36,11 @@ func prepareNotify(spec *specs.Spec, root, id string) {
 // makeNotifyDir makes the directory that prepareNotify has mounted. It is removed with the
 // container's.
 func makeNotifyDir(dir *state.Dir) error {
-	if err := unix.Mkdirat(dir.FD(), state.NotifyDir, 0o755); err != nil {
+	err := unix.Mkdirat(dir.FD(), state.NotifyDir, 0o755)
+	if err == nil { // whatever the umask
+		err = unix.Fchmodat(dir.FD(), state.NotifyDir, 0o755, 0)
+	}
+	if err != nil {
 		return fmt.Errorf("mkdir %s/%s: %w", dir.Path(), state.NotifyDir, err)
 	}
 	return nil

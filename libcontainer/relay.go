@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/internal/poller"
 	"github.com/gantry-containers/gantry/libcontainer/internal/sigcatch"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 )
@@ -14,7 +15,6 @@ import (
 type relay struct {
 	signals   *sigcatch.Catcher
 	subreaper bool
-	adopting  bool // became a subreaper here
 }
 
 // newRelay is called before the launch: a signal that arrives during it is passed on by
@@ -25,10 +25,12 @@ func newRelay(subreaper bool) (*relay, error) {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return nil, fmt.Errorf("become a subreaper: %w", err)
 		}
-		r.adopting = true
 	}
-	var err error
-	if r.signals, err = sigcatch.Start(); err != nil {
+	err := poller.Open()
+	if err == nil {
+		r.signals, err = sigcatch.Start()
+	}
+	if err != nil {
 		r.stop()
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func (r *relay) stop() {
 	if r.signals != nil {
 		r.signals.Stop()
 	}
-	if r.adopting {
+	if r.subreaper {
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	}
 }

@@ -139,8 +139,10 @@ func TestForeground(t *testing.T) {
 		{name: "output is the program's own business", script: "echo hello", out: "hello\n"},
 		{name: "an orphan is adopted and reaped", script: orphan, status: 9},
 		{name: "a broken pipe of ours is not the program's", script: "trap 'exit 1' PIPE; trap 'exit 41' USR1; kill -PIPE $PPID; kill -USR1 $PPID" + idle, status: 41},
-		{name: "a window change is not passed on without a terminal",
-			script: "trap 'exit 1' WINCH; trap 'exit 41' USR1; kill -WINCH $PPID; kill -USR1 $PPID" + idle, status: 41},
+		{
+			name:   "a window change is not passed on without a terminal",
+			script: "trap 'exit 1' WINCH; trap 'exit 41' USR1; kill -WINCH $PPID; kill -USR1 $PPID" + idle, status: 41,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, status := statusOfRun(t, foreground(t, "plain", c.script))

@@ -43,21 +43,18 @@ func (c *creation) wait(relay *relay) (int, error) {
 	if err := c.dir.Unlock(); err != nil {
 		return 0, err
 	}
-	status, err := relay.wait(c.proc, c.tty)
+	status, err := relay.wait(c.proc, c.tty) // also on error the process has ended
 	c.end()
-	if err != nil {
-		return 0, errors.Join(err, c.dir.Close())
-	}
 	if c.o.Keep {
-		return status, c.dir.Close()
-	}
-	if err := c.dir.Lock(lockWait); err != nil {
-		if errors.Is(err, ErrNotExist) { // somebody else deleted it
-			err = nil
-		}
 		return status, errors.Join(err, c.dir.Close())
 	}
-	return status, errors.Join(c.r.destroy(c.dir, c.st), c.dir.Close())
+	switch lockErr := c.dir.Lock(lockWait); {
+	case lockErr == nil:
+		err = errors.Join(err, c.r.destroy(c.dir, c.st))
+	case !errors.Is(lockErr, ErrNotExist): // not deleted by somebody else
+		err = errors.Join(err, lockErr)
+	}
+	return status, errors.Join(err, c.dir.Close())
 }
 
 // exitStatus is how a shell would tell of the end of a process.

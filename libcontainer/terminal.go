@@ -94,7 +94,7 @@ func (t *terminal) receive(socket *os.File) error {
 	var recvErr error
 	err = conn.Read(func(fd uintptr) bool {
 		master, recvErr = receiveFD(int(fd))
-		return recvErr != unix.EAGAIN && recvErr != unix.EINTR
+		return recvErr != unix.EAGAIN
 	})
 	if err = errors.Join(err, recvErr); err != nil {
 		return fmt.Errorf("process.terminal: receive the master: %w", err)
@@ -114,6 +114,9 @@ func receiveFD(socket int) (int, error) {
 	var name [64]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(socket, name[:], oob, unix.MSG_CMSG_CLOEXEC)
+	for err == unix.EINTR {
+		_, n, _, _, err = unix.Recvmsg(socket, name[:], oob, unix.MSG_CMSG_CLOEXEC)
+	}
 	if err != nil {
 		return -1, err
 	}

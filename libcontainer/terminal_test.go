@@ -25,7 +25,7 @@ func TestOpenTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	const (
 		noSocket   = "cannot allocate tty if runc will detach without setting console socket"
 		idleSocket = "cannot use console socket if runc will not detach or allocate tty"
@@ -43,8 +43,11 @@ func TestOpenTerminal(t *testing.T) {
 		{"detached to nobody", true, LaunchOptions{Detach: true}, noSocket},
 		{"a console socket in the foreground", true, LaunchOptions{ConsoleSocket: path}, idleSocket},
 		{"a console socket without a terminal", false, LaunchOptions{Detach: true, ConsoleSocket: path}, idleSocket},
-		{"a console socket that is not there", true, LaunchOptions{Detach: true, ConsoleSocket: path + "x"},
-			"--console-socket: connect " + path + "x: no such file or directory"},
+		{
+			"a console socket that is not there", true,
+			LaunchOptions{Detach: true, ConsoleSocket: path + "x"},
+			"--console-socket: connect " + path + "x: no such file or directory",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tty, err := openTerminal(&specs.Process{Terminal: c.terminal}, &c.o)
@@ -74,7 +77,7 @@ func TestAConsoleSocketGetsTheMaster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	tty, err := openTerminal(&specs.Process{Terminal: true}, &LaunchOptions{Detach: true, ConsoleSocket: path})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +87,7 @@ func TestAConsoleSocketGetsTheMaster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := unix.Sendmsg(tty.socket, []byte("/dev/pts/ptmx"), unix.UnixRights(0), nil, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +146,10 @@ func TestTerminalOutputIsCompleteAndAsWritten(t *testing.T) {
 	}{
 		{name: "a program that ends at once", script: "echo bye; exit 3", out: "bye\n", status: 3, runs: 40},
 		{name: "more than a pty holds", script: "head -c 300000 /dev/zero | tr '\\0' x", out: strings.Repeat("x", 300000), runs: 3},
-		{name: "a background process keeps writing",
-			script: "trap '' HUP; (while echo more; do :; done) & sleep 0.1; exit 4", out: "more\n", status: 4, runs: 2},
+		{
+			name:   "a background process keeps writing",
+			script: "trap '' HUP; (while echo more; do :; done) & sleep 0.1; exit 4", out: "more\n", status: 4, runs: 2,
+		},
 		{name: "the end of stdin is not the end", script: "sleep 0.2; echo late; tty >/dev/null", out: "late\n", runs: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
+	"github.com/gantry-containers/gantry/libcontainer/internal/poller"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -95,6 +96,9 @@ func (l *Launch) childFDs() []int {
 // Perform made is the caller's to undo.
 func (l *Launch) Run() (*Process, error) {
 	l.sync, l.exe, l.procFS = -1, -1, -1
+	if err := poller.Open(); err != nil {
+		return nil, err
+	}
 	defer l.closeOpened()
 	before, clone, after := l.split()
 	for i := range before {

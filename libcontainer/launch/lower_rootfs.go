@@ -128,7 +128,7 @@ func (w *lowering) makeDevice(a *plan.MakeDevice) {
 		return
 	}
 	made := w.call(unix.SYS_MKNODAT, w.cur, base, deviceMode(a), unix.Mkdev(uint32(a.Major), uint32(a.Minor))).ok(unix.EEXIST, unix.EPERM)
-	exists := w.call(unix.SYS_FACCESSAT, w.cur, base, unix.F_OK).ok(unix.ENOENT)
+	exists := w.call(unix.SYS_FACCESSAT2, w.cur, base, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW).ok(unix.ENOENT)
 	over := w.set(0)
 	w.onError(exists)
 	w.bindDevice(a.Path, base) // EPERM: a runtime that is itself confined

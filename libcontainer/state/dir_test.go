@@ -321,6 +321,26 @@ func TestWhatASIGKILLLeavesCanBeRemoved(t *testing.T) {
 	}
 }
 
+func TestRemoveTakesTheNotifySocketWithIt(t *testing.T) {
+	for _, socket := range []bool{false, true} {
+		d := mustCreate(t, t.TempDir(), "c")
+		if err := os.Mkdir(d.Path()+"/"+NotifyDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if socket {
+			if err := unix.Mknod(d.Path()+"/"+NotifyDir+"/"+NotifySocket, unix.S_IFSOCK|0o777, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Remove(); err != nil {
+			t.Errorf("socket %v: %v", socket, err)
+		}
+		if _, err := os.Lstat(d.Path()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("socket %v: %v, want nothing left", socket, err)
+		}
+	}
+}
+
 func TestRemoveDoesNotFollowLinksAndKeepsWhatIsNotOurs(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	d := mustCreate(t, root, "c")

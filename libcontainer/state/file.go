@@ -13,12 +13,18 @@ import (
 // hurt.
 const maxFile = 64 << 20
 
+// errNotRegular tells of a directory, FIFO or device where a file should be.
+const errNotRegular = constError("not a regular file")
+
 // Load reads state.json. It returns ErrIncomplete when there is none, and *DamagedError
 // when it is of no use.
 func (d *Dir) Load() (*State, error) {
 	text, err := d.read(stateFile)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, ErrIncomplete
+	}
+	if err == errNotRegular || err == unix.ELOOP || err == unix.EFBIG {
+		return nil, &DamagedError{Path: d.path + "/" + stateFile, Err: err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s/%s: %w", d.path, stateFile, err)
@@ -80,7 +86,7 @@ func (d *Dir) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, constError("not a regular file")
+		return nil, errNotRegular
 	}
 	if st.Size > maxFile {
 		return nil, unix.EFBIG

@@ -51,13 +51,12 @@ func TestCVE_2025_31133_MaskedPathsAreHiddenByTheRealNull(t *testing.T) {
 		bundle := e.Bundle("echo x >/secret; cat /secret; stat -c %t:%T /secret; ls /hidden; touch /hidden/x 2>/dev/full || echo read-only", mask)
 		rootfs := filepath.Join(bundle, "rootfs")
 		write(t, filepath.Join(rootfs, "secret"), "secret\n")
-		write(t, filepath.Join(rootfs, "victim"), "victim\n")
 		write(t, filepath.Join(rootfs, "hidden"), "")
 		if err := os.Remove(filepath.Join(rootfs, "hidden")); err != nil {
 			t.Fatal(err)
 		}
 		mkdir(t, filepath.Join(rootfs, "hidden/inside"))
-		link(t, "/victim", filepath.Join(rootfs, "dev/null"))
+		link(t, "/etc/passwd", filepath.Join(rootfs, "dev/null"))
 		answers(t, e, bundle, "1:3\nread-only")
 	})
 	t.Run("/dev/null comes and goes on a shared volume", func(t *testing.T) {

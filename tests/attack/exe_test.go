@@ -107,9 +107,12 @@ var programs = map[string]string{"/a1": "exec format error", "/a2": "exec format
 func TestCVE_2019_5736_EntryPointIsTheRuntime(t *testing.T) {
 	for program, answer := range programs {
 		t.Run(program[1:]+" by run", func(t *testing.T) {
-			guardBinary(t)
 			e := harness.New(t)
+			guardBinary(t)
 			bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s); s.Process.Args = []string{program} })
+			if err := os.Remove(filepath.Join(bundle, "rootfs/fifo")); err != nil { // nobody would read it
+				t.Fatal(err)
+			}
 			refused(t, e, bundle, answer)
 		})
 	}
@@ -125,8 +128,8 @@ func TestCVE_2019_5736_ExecIsWatched(t *testing.T) {
 		"with both":                  {"CAP_SYS_PTRACE", "CAP_SYS_ADMIN"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			guardBinary(t)
 			e := harness.New(t)
+			guardBinary(t)
 			agent := holdSecond(t, time.Second/2)
 			bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s, caps...); s.Linux.Seccomp = notifyExec(agent) })
 			id := e.ID("watcher")
@@ -150,8 +153,8 @@ func TestCVE_2019_5736_ExecIsWatched(t *testing.T) {
 func TestCVE_2019_5736_CreateIsWatched(t *testing.T) {
 	for name, caps := range map[string][]string{"with Docker's capabilities": nil, "with CAP_SYS_PTRACE": {"CAP_SYS_PTRACE"}} {
 		t.Run(name, func(t *testing.T) {
-			guardBinary(t)
 			e := harness.New(t)
+			guardBinary(t)
 			bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s, caps...) })
 			watcher, waiting := e.ID("watcher"), e.ID("waiting")
 			e.MustRun("run", "--detach", "--bundle", bundle, watcher)
@@ -257,8 +260,8 @@ func TestCVE_2019_5736_AWaitingProcessLeadsNowhere(t *testing.T) {
 // Where the exe swap is refused the runtime runs from a sealed copy; A1 then runs the
 // runtime in the container, and that is all.
 func TestCVE_2019_5736_TheSwapIsRefused(t *testing.T) {
-	guardBinary(t)
 	e := harness.New(t)
+	guardBinary(t)
 	refusing := func(c *exec.Cmd) {
 		c.Args = append([]string{attacker, "refuse"}, c.Args...)
 		c.Path = attacker
@@ -283,8 +286,8 @@ func TestCVE_2019_5736_TheSwapIsRefused(t *testing.T) {
 // Where memfds may not be executed, exe becomes the runtime's file behind a mount that is
 // read-only and attached nowhere.
 func TestCVE_2019_5736_MemfdsAreNotExecutable(t *testing.T) {
-	guardBinary(t)
 	e := harness.New(t)
+	guardBinary(t)
 	bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s, "CAP_SYS_PTRACE", "CAP_SYS_ADMIN") })
 	runc, id := harness.Runtime(t)+" --root "+e.Root, e.ID("watcher")
 	script := fmt.Sprintf(`%s run --detach --bundle %s %s && for a in a1 a2 a3; do %s exec --detach %s /$a; done

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -15,11 +16,13 @@ import (
 
 // Users, capabilities, descriptors, working directories and cgroups: what a process gets.
 
+var sleepers atomic.Int64
+
 // sleeper is a running container to exec into.
 func sleeper(t *testing.T, e *harness.Env, change func(*specs.Spec)) (id, bundle string) {
 	t.Helper()
 	bundle = e.Bundle("sleep 100", change)
-	id = e.ID("sleeper")
+	id = e.ID(fmt.Sprint("sleeper", sleepers.Add(1)))
 	e.MustRun("run", "--detach", "--bundle", bundle, id)
 	return id, bundle
 }
@@ -115,6 +118,8 @@ func TestCVE_2024_21626_TheWorkingDirectoryIsInside(t *testing.T) {
 	e, host := harness.New(t), canary(t)
 	id, other := sleeper(t, e, nil)
 	link(t, "/proc/self/fd/5", filepath.Join(other, "rootfs/link"))
+	// Without a pid namespace /proc/self is there while the process joins.
+	open, _ := sleeper(t, e, func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[1:] })
 	try := func(cwd string, r harness.Result) {
 		t.Helper()
 		if strings.Contains(r.Stdout, "canary") || r.Code == 0 && !strings.HasPrefix(r.Stdout, "/") {
@@ -127,6 +132,7 @@ func TestCVE_2024_21626_TheWorkingDirectoryIsInside(t *testing.T) {
 	for n := 3; n <= 20; n++ {
 		cwd := fmt.Sprintf("/proc/self/fd/%d", n)
 		try(cwd+" by exec", e.RunWith(leak(t, host), "exec", "--cwd", cwd, id, "sh", "-c", script))
+		try(cwd+" by exec in the host's pid namespace", e.RunWith(leak(t, host), "exec", "--cwd", cwd, open, "sh", "-c", script))
 		bundle := other
 		e.EditConfig(bundle, func(s *specs.Spec) { s.Process.Cwd, s.Process.Args = cwd, []string{"sh", "-c", script} })
 		try(cwd+" by run", e.RunWith(leak(t, host), "run", "--bundle", bundle, e.ID("c")))
@@ -208,7 +214,9 @@ func TestNoMountNamespaceLeavesTheHostsPropagation(t *testing.T) {
 			bundle := e.Bundle("true", change)
 			script := fmt.Sprintf("cat /proc/self/mountinfo >%[1]s/before && %[2]s --root %[3]s run --bundle %[1]s %[4]s && cat /proc/self/mountinfo >%[1]s/after",
 				bundle, harness.Runtime(t), e.Root, e.ID("c"))
-			if out, err := exec.Command("unshare", "--mount", "--propagation", "shared", "sh", "-c", script).CombinedOutput(); err != nil {
+			// A host of its own, whose mounts are shared as systemd makes them.
+			script = "mount --make-rshared / && " + script
+			if out, err := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 			before, _ := os.ReadFile(filepath.Join(bundle, "before"))

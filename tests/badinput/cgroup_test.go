@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +24,13 @@ func TestALimitThatIsImpossible(t *testing.T) {
 		name, want string
 		resources  specs.LinuxResources
 	}{
-		{"a memory limit that does not start a process", "linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)", specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: pointer(int64(4096))}}},
 		{"swap below memory", "linux.resources.memory.swap: ", specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: pointer(int64(64 << 20)), Swap: pointer(int64(32 << 20))}}},
 		{"a period that the kernel refuses", "linux.resources.cpu.period: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Period: pointer(uint64(1))}}},
 		{"a quota that the kernel refuses", "linux.resources.cpu.quota: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: pointer(int64(1))}}},
 		{"processors that are not there", "linux.resources.cpu.cpus: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}}},
 		{"processors that are no list", "linux.resources.cpu.cpus: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "one"}}},
 		{"memory nodes that are not there", "linux.resources.cpu.mems: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Mems: "900"}}},
-		{"huge pages of a size that is none", "linux.resources.hugepageLimits", specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}}}},
+		{"huge pages of a size that is none", "linux.resources.hugepageLimits[0]: ", specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}}}},
 		{"pages of another file", "linux.resources.hugepageLimits", specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "../2MB", Limit: 1}}}},
 		{"a unified file that is none", "linux.resources.unified", specs.LinuxResources{Unified: map[string]string{"memory.nothing": "1"}}},
 		{"a unified file elsewhere", "linux.resources.unified", specs.LinuxResources{Unified: map[string]string{"../cgroup.procs": "1"}}},
@@ -125,9 +125,7 @@ func TestACgroupsPathThatIsTooLong(t *testing.T) {
 	id := e.ID("a")
 	bundle := e.Bundle(script, func(s *specs.Spec) {
 		s.Linux.CgroupsPath = "/" + id
-		for range 300 {
-			s.Linux.CgroupsPath += "x"
-		}
+		s.Linux.CgroupsPath += strings.Repeat("/x", 2100)
 	})
 	refused(e, "linux.cgroupsPath: mkdir /sys/fs/cgroup/", "create", "-b", bundle, id)
 }
@@ -154,4 +152,27 @@ func TestAPidsLimitTooLowForTheContainer(t *testing.T) {
 	}
 	t.Logf("exit %d: %.200s", r.Code, r.Stderr)
 	noState(e, id)
+}
+
+func TestAMemoryLimitTooLowForTheProgram(t *testing.T) {
+	e := harness.New(t)
+	id := e.ID("a")
+	bundle := e.Bundle(script, func(s *specs.Spec) {
+		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: pointer(int64(4096))}}
+	})
+	for range 5 {
+		// The kernel ends it where execve can fail no more.
+		if r := e.Run("run", "-b", bundle, id); r.Code != 137 {
+			t.Errorf("run: exit %d: %s", r.Code, r.Stderr)
+		}
+		nothingLeft(e)
+	}
+	e.MustRun("create", "-b", bundle, id)
+	_ = e.Run("start", id)
+	e.WaitStatus(id, specs.StateStopped)
+	e.MustRun("delete", id)
+	nothingLeft(e)
+	if ran(bundle) {
+		t.Error("the program has run")
+	}
 }

@@ -162,8 +162,8 @@ func TestAMountThatIsImpossible(t *testing.T) {
 	}{
 		{"a source that is missing", specs.Mount{Destination: "/mnt", Source: "/none/at/all", Options: bind}, "mounts[0]: bind /none/at/all on /mnt: open_tree: no such file or directory"},
 		{"a destination below a file", specs.Mount{Destination: "/etc/passwd/x", Source: "/etc", Options: bind}, "mounts[0]: "},
-		{"a directory on a file", specs.Mount{Destination: "/etc/passwd", Source: "/etc", Options: bind}, "mounts[0]: "},
-		{"a file on a directory", specs.Mount{Destination: "/etc", Source: "/etc/passwd", Options: bind}, "mounts[0]: "},
+		{"a directory on a file", specs.Mount{Destination: "/etc/passwd", Source: "/etc", Options: bind}, "mounts[0]: bind /etc on /etc/passwd: move_mount: not a directory"},
+		{"a file on a directory", specs.Mount{Destination: "/etc", Source: "/etc/passwd", Options: bind}, "mounts[0]: bind /etc/passwd on /etc: move_mount: not a directory"},
 		{"a destination that is a FIFO", specs.Mount{Destination: "/fifo/x", Type: "tmpfs"}, "mounts[0]: "},
 		{"a file system that nobody knows", specs.Mount{Destination: "/mnt", Type: "florpfs"}, "mounts[0]: mount florpfs on /mnt: mount: no such device"},
 		{"an option that the file system refuses", specs.Mount{Destination: "/mnt", Type: "tmpfs", Options: []string{"size=lots"}}, "mounts[0]: mount tmpfs on /mnt data size=lots: mount: invalid argument"},

@@ -175,4 +175,13 @@ func grant(s *specs.Spec, names ...string) {
 	c.Permitted = append(c.Permitted, names...)
 }
 
+func atoi(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func ptr[T any](v T) *T { return &v }

@@ -40,7 +40,9 @@ func parseMounts(t *testing.T, text string) map[string]mountInfo {
 	return mounts
 }
 
-func (m *mountInfo) has(option string) bool { return slices.Contains(strings.Split(m.options, ","), option) }
+func (m *mountInfo) has(option string) bool {
+	return slices.Contains(strings.Split(m.options, ","), option)
+}
 
 // propagation is the mount's type, without the number of its peer group.
 func (m *mountInfo) propagation() string {

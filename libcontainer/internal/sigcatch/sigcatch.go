@@ -74,8 +74,9 @@ func ours(sig unix.Signal) bool {
 		unix.SIGCHLD,
 		32, 33: // the C library's own
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // Add catches one more signal.

@@ -126,9 +126,11 @@ func TestFaultsStillReachGo(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	var p *int
-	*p = 1 // SIGSEGV
+	*nowhere() = 1 // SIGSEGV
 }
+
+//go:noinline
+func nowhere() *int { return nil }
 
 func BenchmarkStartStop(b *testing.B) {
 	for b.Loop() {

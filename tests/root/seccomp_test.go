@@ -1,0 +1,208 @@
+package root_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/tests/harness"
+)
+
+// filter allows everything but the rules.
+func filter(rules ...specs.LinuxSyscall) change {
+	return func(s *specs.Spec) {
+		s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: rules}
+	}
+}
+
+func mkdirRule(action specs.LinuxSeccompAction) specs.LinuxSyscall {
+	return specs.LinuxSyscall{Names: []string{"mkdir", "mkdirat"}, Action: action}
+}
+
+func withoutNNP(edit change) change {
+	return func(s *specs.Spec) {
+		s.Process.NoNewPrivileges = false
+		edit(s)
+	}
+}
+
+func TestSeccompErrno(t *testing.T) {
+	rule := mkdirRule(specs.ActErrno)
+	rule.ErrnoRet = ptr(uint(unix.ENOSPC))
+	for name, edit := range map[string]change{"with noNewPrivileges": filter(rule), "without it": withoutNNP(filter(rule))} {
+		t.Run(name, func(t *testing.T) {
+			for _, run := range []string{"compiled", "cached"} {
+				t.Run(run, func(t *testing.T) {
+					expect(t, "mkdir /new 2>&1; grep -E 'Seccomp:|NoNew|CapPrm' /proc/self/status", fmt.Sprintf(
+						"mkdir: can't create directory '/new': No space left on device\nCapPrm:\t0000000020000420\nNoNewPrivs:\t%d\nSeccomp:\t2",
+						map[bool]int{true: 1}[name == "with noNewPrivileges"]), edit)
+				})
+			}
+		})
+	}
+}
+
+func TestSeccompDefaultErrno(t *testing.T) {
+	expect(t, "mkdir /new 2>&1 || true", "mkdir: can't create directory '/new': Operation not permitted", filter(mkdirRule(specs.ActErrno)))
+}
+
+func TestSeccompKill(t *testing.T) {
+	for _, action := range []specs.LinuxSeccompAction{specs.ActKill, specs.ActKillThread, specs.ActKillProcess, specs.ActTrap} {
+		t.Run(string(action), func(t *testing.T) {
+			expect(t, "mkdir /new 2>/dev/null; echo $?", "159", filter(mkdirRule(action))) // 128 + SIGSYS
+		})
+	}
+}
+
+func TestSeccompLogAndAllow(t *testing.T) {
+	for _, action := range []specs.LinuxSeccompAction{specs.ActLog, specs.ActAllow} {
+		t.Run(string(action), func(t *testing.T) {
+			expect(t, "mkdir /new && echo made", "made", filter(mkdirRule(action)))
+		})
+	}
+}
+
+func TestSeccompArguments(t *testing.T) {
+	// kill(pid, SIGUSR1) is refused, others are not.
+	expect(t, "kill -USR1 $$ 2>&1; kill -0 $$ && echo ok", "sh: can't kill pid 1: Operation not permitted\nok", filter(specs.LinuxSyscall{
+		Names: []string{"kill"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 1, Value: uint64(unix.SIGUSR1), Op: specs.OpEqualTo}},
+	}))
+}
+
+func TestSeccompOfDocker(t *testing.T) {
+	profile := func(s *specs.Spec) {
+		b, err := os.ReadFile(filepath.Join(harness.Top(), "tests", "bench", "testdata", "seccomp-docker.json"))
+		if err == nil {
+			s.Linux.Seccomp = new(specs.LinuxSeccomp)
+			err = json.Unmarshal(b, s.Linux.Seccomp)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "unshare -U true 2>&1; mkdir /new && echo made", "unshare: unshare(0x10000000): Operation not permitted\nmade", profile)
+}
+
+func TestSeccompHoldsForExec(t *testing.T) {
+	harness.NeedRoot(t)
+	c := start(t, filter(mkdirRule(specs.ActErrno)))
+	equal(t, "exec", "mkdir: can't create directory '/new': Operation not permitted", c.exec("mkdir /new 2>&1 || true"))
+}
+
+func TestBadSeccompProfile(t *testing.T) {
+	refuse(t, filter(specs.LinuxSyscall{Names: []string{"mkdir"}, Action: "SCMP_ACT_NONSENSE"}), "linux.seccomp.syscalls[0].action", "SCMP_ACT_NONSENSE")
+}
+
+// notified is what the listener of a filter was told.
+type notified struct {
+	state  specs.ContainerProcessState
+	answer error
+}
+
+// listener takes the descriptor of a filter and answers one system call with an errno.
+func listener(t *testing.T, socket string, errno unix.Errno) <-chan notified {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	got := make(chan notified, 1)
+	go func() {
+		var n notified
+		n.state, n.answer = answer(l, errno)
+		got <- n
+	}()
+	return got
+}
+
+func answer(l *net.UnixListener, errno unix.Errno) (state specs.ContainerProcessState, err error) {
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return state, err
+	}
+	defer conn.Close()
+	buf, oob := make([]byte, 1<<16), make([]byte, 1024)
+	n, oobn, _, _, err := conn.ReadMsgUnix(buf, oob)
+	if err != nil {
+		return state, err
+	}
+	if err := json.Unmarshal(buf[:n], &state); err != nil {
+		return state, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return state, err
+	}
+	if len(messages) != 1 {
+		return state, fmt.Errorf("%d control messages", len(messages))
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return state, err
+	}
+	if len(fds) != 1 {
+		return state, fmt.Errorf("%d descriptors", len(fds))
+	}
+	defer unix.Close(fds[0])
+	return state, answerCall(fds[0], errno)
+}
+
+func TestSeccompNotify(t *testing.T) {
+	harness.NeedRoot(t)
+	for name, nnp := range map[string]bool{"with noNewPrivileges": true, "without it": false} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "s")
+			got := listener(t, socket, unix.ENOTEMPTY)
+			e := harness.New(t)
+			id := e.ID("c")
+			bundle := e.Bundle("mkdir /new 2>&1; true", func(s *specs.Spec) {
+				filter(mkdirRule(specs.ActNotify))(s)
+				s.Process.NoNewPrivileges = nnp
+				s.Annotations = map[string]string{"colour": "blue"}
+				s.Linux.Seccomp.ListenerPath, s.Linux.Seccomp.ListenerMetadata = socket, "about it"
+			})
+			equal(t, "what the program saw", "mkdir: can't create directory '/new': Directory not empty\n", e.MustRun("run", "-b", bundle, id))
+			n := <-got
+			if n.answer != nil {
+				t.Fatal(n.answer)
+			}
+			st := n.state
+			equal(t, "descriptors", []string{specs.SeccompFdName}, st.Fds)
+			equal(t, "metadata", "about it", st.Metadata)
+			equal(t, "state", []any{id, specs.StateCreating, bundle, map[string]string{"colour": "blue"}},
+				[]any{st.State.ID, st.State.Status, st.State.Bundle, st.State.Annotations})
+			if st.Pid <= 0 || st.Pid != st.State.Pid {
+				t.Errorf("pid %d, pid of the container %d", st.Pid, st.State.Pid)
+			}
+		})
+	}
+}
+
+func TestSeccompListenerIsMissing(t *testing.T) {
+	refuse(t, func(s *specs.Spec) {
+		filter(mkdirRule(specs.ActNotify))(s)
+		s.Linux.Seccomp.ListenerPath = "/none/socket"
+	}, "linux.seccomp.listenerPath", "no such file or directory")
+}
+
+// answerCall waits for one system call and makes it fail.
+func answerCall(fd int, errno unix.Errno) error {
+	for {
+		id, err := receiveCall(fd)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return refuseCall(fd, id, errno)
+	}
+}
