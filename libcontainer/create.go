@@ -35,7 +35,10 @@ type creation struct {
 	tty  *terminal
 	set  *cgroup.Set
 	proc *launch.Process
-	stop []func() // what ends with the command, whatever comes of it
+	// notify is the container's socket for its service manager; nil without one, and until
+	// the program is to run.
+	notify *notifier
+	stop   []func() // what ends with the command, whatever comes of it
 }
 
 // create carries a bundle through to a process that waits for Start, or with start set
@@ -60,6 +63,9 @@ func (c *creation) build(start bool) error {
 	if err := c.record(); err != nil {
 		return err
 	}
+	if err := c.openNotify(start); err != nil {
+		return err
+	}
 	l := &launch.Launch{
 		Plan: c.in.plan, Perform: c.perform, CgroupProcs: c.cgroupProcs, CgroupDir: c.cgroupDir,
 		Target: -1, Start: -1, Console: -1,
@@ -78,12 +84,27 @@ func (c *creation) build(start bool) error {
 	}
 	if c.tty != nil {
 		l.Console = c.tty.socket
+		l.ConsoleAnswers = c.tty.screen != nil
 		c.stop = append(c.stop, c.tty.closeSocket)
 	}
 	if c.proc, err = l.Run(); err != nil {
 		return c.explain(err)
 	}
 	return c.handOver()
+}
+
+// openNotify makes what prepareNotify has mounted; the socket in it only when the program
+// runs at once, else `start` does.
+func (c *creation) openNotify(start bool) error {
+	if c.o.NotifySocket == "" {
+		return nil
+	}
+	if err := makeNotifyDir(c.dir); err != nil || !start {
+		return err
+	}
+	var err error
+	c.notify, err = listenNotify(c.dir, c.o.NotifySocket)
+	return err
 }
 
 // record writes down what a killed creation would leave, before it exists: delete --force
@@ -191,6 +212,7 @@ func (c *creation) explain(err error) error {
 // undo removes a container that did not come to be.
 func (c *creation) undo() error {
 	c.end()
+	c.notify.close()
 	if c.proc != nil {
 		c.proc.Kill()
 	}

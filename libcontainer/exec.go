@@ -217,7 +217,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Target:      pidfd, Start: -1, Console: -1,
 	}
 	if tty != nil {
-		l.Console = tty.socket
+		l.Console, l.ConsoleAnswers = tty.socket, tty.screen != nil
 	}
 	if l.Plan, err = plan.Exec(in); err != nil {
 		return nil, err

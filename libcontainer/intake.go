@@ -73,6 +73,9 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 		return nil, err
 	}
 	passSockets(b.Spec.Process, &o.LaunchOptions)
+	if o.NotifySocket != "" {
+		prepareNotify(b.Spec, r.Root, o.ID)
+	}
 	return in, in.compile(r, o, b.RawSeccomp)
 }
 

@@ -124,7 +124,7 @@ var (
 var _ interface {
 	Create(*CreateOptions) error
 	Run(*CreateOptions) (exitStatus int, err error)
-	Start(id string) error
+	Start(id, notifySocket string) error
 	Exec(*ExecOptions) (exitStatus int, err error)
 	State(id string) (*Info, error)
 	// List tells about every container; what can't be read is in broken, and stops nothing.

@@ -32,9 +32,23 @@ func (r *Runtime) Run(o *CreateOptions) (int, error) {
 		return 0, errors.Join(err, c.undo())
 	}
 	if o.Detach {
-		return 0, c.close()
+		return 0, c.leave()
 	}
 	return c.wait(relay)
+}
+
+// leave ends a detached run: at once, or when the container tells that it is ready.
+func (c *creation) leave() error {
+	if c.notify == nil {
+		return c.close()
+	}
+	if err := c.dir.Unlock(); err != nil {
+		return err
+	}
+	if err := c.notify.forward(c.proc.PIDFD, c.proc.PID); err != nil {
+		c.r.warn(err.Error()) // the container runs all the same
+	}
+	return c.close()
 }
 
 // wait sees the program to its end.
@@ -43,7 +57,12 @@ func (c *creation) wait(relay *relay) (int, error) {
 	if err := c.dir.Unlock(); err != nil {
 		return 0, err
 	}
+	// The service's process is the runtime: its end is what the manager sees.
+	c.notify.forwardBeside(c.proc.PIDFD, unix.Getpid())
 	status, err := relay.wait(c.proc, c.tty) // also on error the process has ended
+	if notifyErr := c.notify.finish(); notifyErr != nil {
+		c.r.warn(notifyErr.Error())
+	}
 	c.end()
 	if c.o.Keep {
 		return status, errors.Join(err, c.dir.Close())

@@ -16,7 +16,9 @@ import (
 
 // Start lets a created container run its program: startContainer hooks first, in the
 // container, and poststart hooks after. The program's execve failing is an error here.
-func (r *Runtime) Start(id string) error {
+// notifySocket is the caller's NOTIFY_SOCKET, "" for none: with it, Start returns when the
+// container tells that it is ready, or ends.
+func (r *Runtime) Start(id, notifySocket string) error {
 	if err := launch.ProtectExe(); err != nil { // startContainer hooks
 		return err
 	}
@@ -43,13 +45,15 @@ func (r *Runtime) Start(id string) error {
 	case Stopped:
 		return errors.New("cannot start a container that has stopped")
 	case Created:
-		return r.start(dir, st)
+		return r.start(dir, st, notifySocket)
+	case Paused:
+		return errors.New("cannot start a container in the paused state")
 	default:
 		return errors.New("cannot start an already running container")
 	}
 }
 
-func (r *Runtime) start(dir *state.Dir, st *state.State) error {
+func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) error {
 	raw, err := dir.Config()
 	if err != nil {
 		return err
@@ -68,11 +72,16 @@ func (r *Runtime) start(dir *state.Dir, st *state.State) error {
 		return fmt.Errorf("start socket: %w", err)
 	}
 	defer unix.Close(socket)
+	notify, err := listenNotify(dir, notifySocket)
+	if err != nil {
+		return err
+	}
+	defer notify.close()
 	st.Started = true
 	if err := dir.Save(st); err != nil {
 		return err
 	}
-	if err := launch.Start(socket); err != nil {
+	if err := launch.Start(socket, spec.Process.Args); err != nil {
 		return err
 	}
 	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
@@ -80,6 +89,28 @@ func (r *Runtime) start(dir *state.Dir, st *state.State) error {
 	}
 	if err := r.poststart(spec.Hooks, ociState(st, Running)); err != nil {
 		return errors.Join(err, killAndWait(st))
+	}
+	return r.awaitReady(dir, st, notify)
+}
+
+// awaitReady passes on that the container is ready. Others may have it meanwhile.
+func (r *Runtime) awaitReady(dir *state.Dir, st *state.State, notify *notifier) error {
+	if notify == nil {
+		return nil
+	}
+	if err := dir.Unlock(); err != nil {
+		return err
+	}
+	pidfd, err := openInit(st.Init)
+	if errors.Is(err, ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := notify.forward(pidfd, st.Init.PID); err != nil {
+		r.warn(err.Error()) // the container runs all the same
 	}
 	return nil
 }

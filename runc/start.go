@@ -1,6 +1,10 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+)
 
 func (p *program) startCommand() *cli.Command {
 	return &cli.Command{
@@ -13,7 +17,7 @@ func (p *program) startCommand() *cli.Command {
 				return err
 			}
 			p.runtime.Warn = p.log.warning
-			return p.runtime.Start(c.Args().First())
+			return p.runtime.Start(c.Args().First(), os.Getenv("NOTIFY_SOCKET"))
 		},
 	}
 }

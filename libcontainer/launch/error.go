@@ -52,8 +52,11 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Errno }
 
 // programError words a program that can't be found as Go's os/exec does: dockerd and
-// podman read it (docs/decisions/0008).
+// podman read it (docs/decisions/0008). There, what a file lacks is told without "stat".
 func programError(name string, errno error) string {
+	if errors.Is(errno, unix.EACCES) || errors.Is(errno, unix.EISDIR) {
+		return fmt.Sprintf("exec: %q: %v", name, errno)
+	}
 	for _, c := range name {
 		if c == '/' {
 			return fmt.Sprintf("exec: %q: stat %s: %v", name, name, errno)
@@ -76,8 +79,8 @@ const (
 // lateMark tells a lateKind from an index.
 const lateMark = 1 << 30
 
-// lateError words a report that `start` received.
-func lateError(id uint32, errno error) error {
+// lateError words a report that `start` received; execute is what the child was about to do.
+func lateError(id uint32, execute *plan.Execute, errno error) error {
 	switch lateKind(id &^ lateMark) {
 	case lateNoNewPrivileges:
 		return &Error{Field: "process.noNewPrivileges", Call: "prctl", Errno: errno}
@@ -86,7 +89,7 @@ func lateError(id uint32, errno error) error {
 	case lateCapabilities:
 		return &Error{Field: "process.capabilities", Call: "capset", Errno: errno}
 	default:
-		return &Error{Field: "process.args[0]", Call: "exec", Errno: errno}
+		return &Error{Field: "process.args", Op: execute, Call: "execve", Errno: errno}
 	}
 }
 
@@ -97,7 +100,8 @@ func (w *lowering) failure(ops []plan.Op, id, errno uint32) error {
 		cause = ErrShort
 	}
 	if id&lateMark != 0 || int(id) >= len(w.ops) {
-		return lateError(id, cause)
+		execute, _ := ops[len(ops)-1].Do.(*plan.Execute)
+		return lateError(id, execute, cause)
 	}
 	op := &ops[w.ops[id]]
 	s := w.stepAt(id)

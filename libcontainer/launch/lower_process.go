@@ -240,7 +240,11 @@ func (w *lowering) sendConsole(master slot) {
 	binary.NativeEndian.PutUint32(cmsg[16:], uint32(fixed))
 	iov := w.u64s(w.str(name), uint64(len(name)))
 	msg := w.u64s(0, 0, iov, 1, cmsgAddr, 24, 0)
-	w.call(unix.SYS_SENDMSG, w.l.Console, msg, 0).atLeast(len(name))
+	w.call(unix.SYS_SENDMSG, w.l.Console, msg, unix.MSG_NOSIGNAL).atLeast(len(name))
+	if w.l.ConsoleAnswers {
+		_, buf := w.arena.alloc(8)
+		w.call(unix.SYS_READ, w.l.Console, buf, 1).okAny()
+	}
 	w.call(unix.SYS_CLOSE, fixed)
 	w.call(unix.SYS_CLOSE, w.l.Console)
 }

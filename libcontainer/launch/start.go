@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 // Start lets a waiting child go on to the user's program. socket is connected to the one
 // that AwaitStart listens on. The child's end of it closes when the program is executed;
-// a failure is reported on it before that.
-func Start(socket int) error {
+// a failure is reported on it before that, and args, the program's, are named in the error.
+func Start(socket int, args []string) error {
 	if _, err := unix.Write(socket, []byte{'g'}); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -30,7 +32,7 @@ func Start(socket int) error {
 			if cause == unix.Errno(0) {
 				cause = ErrShort
 			}
-			return lateError(binary.NativeEndian.Uint32(msg[:]), cause)
+			return lateError(binary.NativeEndian.Uint32(msg[:]), &plan.Execute{Args: args}, cause)
 		}
 		return ErrVanished
 	}

@@ -17,11 +17,7 @@ import (
 // Devices, terminals, masks, and an image that has its own idea of /dev.
 
 func TestGHSA_g54h_m393_cpwq_NoDeviceRuleMeansNo(t *testing.T) {
-	var st unix.Stat_t
-	if err := unix.Stat("/", &st); err != nil {
-		t.Fatal(err)
-	}
-	script := fmt.Sprintf("mknod /disk b %d %d && head -c 1 /disk", unix.Major(st.Dev), unix.Minor(st.Dev))
+	script := forbiddenDevice(t)
 	for name, resources := range map[string]*specs.LinuxResources{
 		"no resources at all":  nil,
 		"no rules":             {},
@@ -35,10 +31,37 @@ func TestGHSA_g54h_m393_cpwq_NoDeviceRuleMeansNo(t *testing.T) {
 				s.Linux.Resources = resources
 			}), e.ID("c"))
 			if r.Code == 0 || !strings.Contains(r.Stderr, "Operation not permitted") {
-				t.Errorf("exit %d, stderr %q: the host's disk could be opened", r.Code, r.Stderr)
+				t.Errorf("exit %d, stderr %q: a device of the host could be opened", r.Code, r.Stderr)
 			}
 		})
 	}
+	e := harness.New(t)
+	answers(t, e, e.Bundle(script, func(s *specs.Spec) {
+		withCaps(s)
+		s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
+	}), "") // with the rule it opens: the refusals above are the rules'
+}
+
+// forbiddenDevice is a script that makes and opens a device which containers don't get: a
+// disk, or what of this kind the machine has and lets its own root open.
+func forbiddenDevice(t *testing.T) string {
+	t.Helper()
+	for _, dev := range []string{"/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/loop0", "/dev/zram0", "/dev/fuse", "/dev/loop-control", "/dev/vsock"} {
+		fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		_ = unix.Close(fd)
+		if err != nil {
+			continue
+		}
+		kind := map[bool]string{true: "b", false: "c"}[st.Mode&unix.S_IFMT == unix.S_IFBLK]
+		return fmt.Sprintf("mknod /device %s %d %d && : </device", kind, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	}
+	t.Skip("no device to try with")
+	return ""
 }
 
 func TestCVE_2025_31133_MaskedPathsAreHiddenByTheRealNull(t *testing.T) {
@@ -193,7 +216,7 @@ func TestCVE_2026_88265_StdioIsLeftAlone(t *testing.T) {
 func TestCVE_2025_52565_TheConsoleIsTheTerminal(t *testing.T) {
 	e, host, volume := harness.New(t), canary(t), t.TempDir()
 	socket, output := consoleSocket(t)
-	bundle := e.Bundle("stat -L -c %t /proc/self/fd/0; grep -c ' - devpts ' /proc/self/mountinfo", func(s *specs.Spec) {
+	bundle := e.Bundle("stat -L -c %t /proc/self/fd/0; grep -c ' - devpts ' /proc/self/mountinfo; true", func(s *specs.Spec) {
 		terminal(s)
 		unmounted(s, "/dev")
 		s.Mounts = append(s.Mounts, bind(volume, "/dev"), specs.Mount{

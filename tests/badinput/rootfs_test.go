@@ -75,10 +75,10 @@ var badPrograms = []struct {
 	{"missing in PATH", "none", nil, false, `process.args[0]: exec: "none": executable file not found in $PATH`},
 	{"empty", "", nil, false, `process.args[0]: exec: "": executable file not found in $PATH`},
 	{"below a file", "/bin/busybox/x", nil, false, `process.args[0]: exec: "/bin/busybox/x": stat /bin/busybox/x: not a directory`},
-	{"a directory", "/bin", nil, false, `process.args[0]: exec: "/bin": stat /bin: is a directory`},
+	{"a directory", "/bin", nil, false, `process.args[0]: exec: "/bin": is a directory`},
 	{"a directory in PATH", "dir", func(root string) error { return os.Mkdir(root+"/bin/dir", 0o755) }, false, `process.args[0]: exec: "dir": executable file not found in $PATH`},
 	{"a loop of symlinks", "/loop", func(root string) error { return os.Symlink("loop", root+"/loop") }, false, `process.args[0]: exec: "/loop": stat /loop: too many levels of symbolic links`},
-	{"not executable", "/plain", func(root string) error { return os.WriteFile(root+"/plain", nil, 0o644) }, false, `process.args[0]: exec: "/plain": stat /plain: permission denied`},
+	{"not executable", "/plain", func(root string) error { return os.WriteFile(root+"/plain", nil, 0o644) }, false, `process.args[0]: exec: "/plain": permission denied`},
 	{"a FIFO", "/fifo", func(root string) error { return unix.Mkfifo(root+"/fifo", 0o755) }, true, `process.args: exec /fifo: permission denied`},
 	{"empty file", "/nothing", func(root string) error { return os.WriteFile(root+"/nothing", nil, 0o755) }, true, `process.args: exec /nothing: exec format error`},
 	{"text", "/text", func(root string) error { return os.WriteFile(root+"/text", []byte("hello\n"), 0o755) }, true, `process.args: exec /text: exec format error`},
@@ -137,8 +137,8 @@ func TestARootfsOnAMountWithoutExec(t *testing.T) {
 	bundle := e.Bundle(script, nil)
 	private := privately("mount --bind " + bundle + "/rootfs " + bundle + "/rootfs && mount -o remount,bind,noexec " + bundle + "/rootfs")
 	for _, c := range []struct{ name, arg, want string }{
-		{"by its path", "/bin/busybox", `process.args[0]: exec: "/bin/busybox": stat /bin/busybox: permission denied`},
-		{"in PATH", "sh", `process.args[0]: exec: "sh": `},
+		{"by its path", "/bin/busybox", `process.args[0]: exec: "/bin/busybox": permission denied`},
+		{"in PATH", "sh", `process.args[0]: exec: "sh": executable file not found in $PATH`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := at(e, t)

@@ -24,7 +24,7 @@ var answers = map[string][]string{
 		"", "", "", "container not paused", "",
 	},
 	"paused": {
-		"", "cannot start an already running container", "", "", "", "", "cannot delete container ID that is not stopped: paused",
+		"", "cannot start a container in the paused state", "", "", "", "", "cannot delete container ID that is not stopped: paused",
 		"", "cannot exec in a paused container", "container not running", "", "",
 	},
 	"stopped": {

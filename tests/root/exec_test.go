@@ -27,7 +27,7 @@ func TestExecFlags(t *testing.T) {
 		{"user alone keeps the group", "id -u; id -g", "1\n0", []string{"-u", "1"}},
 		{"further groups", "id -G", "0 5 1234", []string{"-g", "5", "-g", "1234"}},
 		{"directory", "pwd", "/usr/bin", []string{"--cwd", "/usr/bin"}},
-		{"environment", "echo $FROM $A $B", "config 1 x,y", []string{"-e", "A=1", "--env", "B=x,y"}},
+		{"environment", "echo $FROM $A $B", "config 1 x,y", []string{"-e", "A=1", "-e", "B=x,y"}},
 		{"environment replaced", "echo $FROM", "flag", []string{"-e", "FROM=flag"}},
 		{"capabilities", "grep CapEff /proc/self/status", "CapEff:\t0000000020000420", nil},
 		{"further capability", "grep CapEff /proc/self/status", "CapEff:\t0000000020000421", []string{"--cap", "CAP_CHOWN"}},

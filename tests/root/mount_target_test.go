@@ -118,8 +118,8 @@ func TestMountThatFails(t *testing.T) {
 		errno string
 	}{
 		{"source missing", bind(dir+"/none", "/mnt"), "no such file or directory"},
-		{"directory on a file", bind(dir, "/etc/passwd"), "invalid argument"},
-		{"file on a directory", bind(dir+"/file", "/var"), "invalid argument"},
+		{"directory on a file", bind(dir, "/etc/passwd"), "not a directory"},
+		{"file on a directory", bind(dir+"/file", "/var"), "not a directory"},
 		{"unknown file system", specs.Mount{Destination: "/mnt", Type: "nosuchfs", Source: "none"}, "no such device"},
 		{"bad data", specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=x"}}, "invalid argument"},
 	} {

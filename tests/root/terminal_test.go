@@ -1,0 +1,164 @@
+package root_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/tests/harness"
+)
+
+// console takes terminals from runtimes.
+type console struct {
+	t    *testing.T
+	path string
+	l    *net.UnixListener
+}
+
+func newConsole(t *testing.T) *console {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "console")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if err := l.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return &console{t, path, l}
+}
+
+// take receives the master of one terminal.
+func (c *console) take() *os.File {
+	c.t.Helper()
+	conn, err := c.l.AcceptUnix()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	name, oob := make([]byte, 100), make([]byte, 100)
+	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(messages) != 1 {
+		c.t.Fatalf("%d control messages, %v", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		c.t.Fatalf("descriptors %v, %v", fds, err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "master")
+	c.t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// readAll reads what a terminal shows until nobody has it open any more.
+func readAll(t *testing.T, master *os.File) string {
+	t.Helper()
+	b, err := io.ReadAll(master)
+	if err != nil && !strings.Contains(err.Error(), "input/output error") {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(strings.ReplaceAll(string(b), "\r\n", "\n"))
+}
+
+func withTerminal(edit change) change {
+	return func(s *specs.Spec) {
+		s.Process.Terminal = true
+		s.Process.ConsoleSize = &specs.Box{Height: 33, Width: 77}
+		if edit != nil {
+			edit(s)
+		}
+	}
+}
+
+const describeTerminal = `tty; stty size; stat -c '%u %F' /dev/console; echo $(cut -d' ' -f7 /proc/self/stat | grep -c '^0$'); (echo via the controlling terminal >/dev/tty)`
+
+func TestTerminal(t *testing.T) {
+	for name, tc := range map[string]struct {
+		edit  change
+		owner string
+	}{
+		"of root":             {nil, "0"},
+		"of a user":           {func(s *specs.Spec) { s.Process.User.UID = 1000 }, "1000"},
+		"in a user namespace": {mapped, "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := harness.New(t)
+			con := newConsole(t)
+			id := e.ID("c")
+			e.MustRun("create", "--console-socket", con.path, "-b", e.Bundle(describeTerminal, withTerminal(tc.edit)), id)
+			master := con.take()
+			e.MustRun("start", id)
+			equal(t, "screen", "/dev/pts/0\n33 77\n"+tc.owner+" character special file\n0\nvia the controlling terminal", readAll(t, master))
+			e.WaitStatus(id, specs.StateStopped)
+			e.MustRun("delete", id)
+		})
+	}
+}
+
+func TestTerminalCarriesInputAndSignals(t *testing.T) {
+	e := harness.New(t)
+	con := newConsole(t)
+	id := e.ID("c")
+	e.MustRun("run", "-d", "--console-socket", con.path, "-b", e.Bundle("trap 'echo interrupted; exit' INT; read x; echo got $x; read y", withTerminal(nil)), id)
+	master := con.take()
+	if _, err := master.WriteString("typed\n"); err != nil {
+		t.Fatal(err)
+	}
+	var screen strings.Builder
+	b := make([]byte, 1000)
+	for !strings.Contains(screen.String(), "got typed") {
+		n, err := master.Read(b)
+		if err != nil {
+			t.Fatalf("%v after %q", err, screen.String())
+		}
+		screen.Write(b[:n])
+	}
+	if _, err := master.WriteString("\x03"); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, master); !strings.Contains(got, "interrupted") {
+		t.Errorf("after ^C: %q", got)
+	}
+}
+
+func TestExecTerminal(t *testing.T) {
+	harness.NeedRoot(t)
+	for name, edit := range map[string]change{"plain": nil, "in a user namespace": mapped} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, edit)
+			con := newConsole(t)
+			c.MustRun("exec", "-d", "-t", "--console-socket", con.path, c.id, "sh", "-c", "tty; id -u; (echo yes >/dev/tty)")
+			equal(t, "screen", "/dev/pts/0\n0\nyes", readAll(t, con.take()))
+		})
+	}
+}
+
+func TestTerminalInTheForeground(t *testing.T) {
+	e := harness.New(t)
+	// Its stdin is no terminal here, so what the container's terminal shows goes to stdout.
+	r := e.Run("run", "-b", e.Bundle("tty; echo hello >/dev/console", withTerminal(nil)), e.ID("c"))
+	equal(t, "screen", "/dev/pts/0\nhello\n", strings.ReplaceAll(r.Stdout, "\r\n", "\n"))
+}
+
+func TestTerminalWithoutSocketOrSocketWithout(t *testing.T) {
+	e := harness.New(t)
+	con := newConsole(t)
+	wantFailure(t, e.Run("create", "-b", e.Bundle("true", withTerminal(nil)), e.ID("none")),
+		"cannot allocate tty if runc will detach without setting console socket")
+	wantFailure(t, e.Run("create", "--console-socket", con.path, "-b", e.Bundle("true", nil), e.ID("spare")),
+		"cannot use console socket if runc will not detach or allocate tty")
+	wantFailure(t, e.Run("create", "--console-socket", "/none/socket", "-b", e.Bundle("true", withTerminal(nil)), e.ID("gone")),
+		"no such file or directory")
+}
