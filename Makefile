@@ -37,13 +37,13 @@ run: packages build ## build, make a busybox bundle in bin/demo, run a container
 	hack/make-bundle bin/demo $(ARGS)
 	bin/runc run --bundle bin/demo demo
 
-test: packages build ## vet, unit and whole-system tests, race detector, arm64 loop
+test: packages build ## vet, unit and whole-system tests, race detector, replay loop on arm64 and riscv64
 	go vet -tags $(TAGS) ./...
 	go test -tags $(TAGS) -count=1 ./libcontainer/... ./runc/...
 	go test -tags $(TAGS) -count=1 -p 1 -timeout 30m ./tests/... # one at a time: they watch the machine's mounts and cgroups
 	CGO_ENABLED=1 go test -count=1 ./$(COMPILER)/...
 	CGO_ENABLED=1 go test -race -count=1 $(RACE)
-	hack/test-arm64
+	hack/test-arches
 
 lint: packages $(GOLANGCI) ## golangci-lint, shellcheck, cross-builds
 	CGO_ENABLED=1 $(GOLANGCI) run

@@ -134,10 +134,10 @@ func (c *creation) record() error {
 // handOver tells the caller about the process: a pidfd, then, as the last thing, the pid.
 func (c *creation) handOver() error {
 	if err := sendPidfd(c.o.PidfdSocket, c.proc.PIDFD); err != nil {
-		return fmt.Errorf("--pidfd-socket: %w", err)
+		return fmt.Errorf("--pidfd-socket: %s: %w", c.o.PidfdSocket, err)
 	}
 	if err := writePidFile(c.o.PidFile, c.proc.PID); err != nil {
-		return fmt.Errorf("--pid-file: %w", err)
+		return fmt.Errorf("--pid-file: %s: %w", c.o.PidFile, err)
 	}
 	return nil
 }
@@ -156,7 +156,11 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 		if err := c.save(p); err != nil {
 			return err
 		}
-		return c.r.runHooks(c.in.spec.Hooks, a, c.hookState(a, p), p.PID, p.PIDFD)
+		containerState, err := c.hookState(a, p)
+		if err != nil {
+			return err
+		}
+		return c.r.runHooks(c.in.spec.Hooks, a, containerState, p.PID, p.PIDFD)
 	case *plan.Commit:
 		return c.commit(p)
 	case *plan.SendSeccompFD:

@@ -86,7 +86,11 @@ func (r *Runtime) deleteLocked(dir *state.Dir, st *state.State, force bool) erro
 // destroy removes everything that a container without its first process still has. The
 // caller holds the lock.
 func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
-	if err := removeCgroups(cgroup.FromState(st.CgroupPaths), !st.PrivatePID); err != nil {
+	remove := func(set *cgroup.Set) error { return removeCgroups(set, !st.PrivatePID) }
+	if st.Init.PID == 0 {
+		remove = r.removeAbandoned
+	}
+	if err := remove(cgroup.FromState(st.CgroupPaths)); err != nil {
 		return err
 	}
 	if st.IntelRdt != "" {
@@ -106,6 +110,18 @@ func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 		r.poststop(config, st)
 	}
 	return nil
+}
+
+// removeAbandoned removes the cgroups of a creation that was killed before it recorded a
+// process. It kills nobody: its own process ends when the runtime does, and others may be
+// there first, for the creation refuses a cgroup in use only after it recorded its name.
+func (r *Runtime) removeAbandoned(cgroups *cgroup.Set) error {
+	err := cgroups.Remove()
+	if errors.Is(err, unix.EBUSY) {
+		r.warn("cgroups in use stay: " + err.Error())
+		return nil
+	}
+	return err
 }
 
 // removeCgroups removes the cgroups, after the processes that the end of the first one

@@ -178,11 +178,11 @@ func (e *execution) run() (int, error) {
 	defer unix.Close(p.PIDFD)
 	if err := sendPidfd(e.o.PidfdSocket, p.PIDFD); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pidfd-socket: %w", err)
+		return 0, fmt.Errorf("--pidfd-socket: %s: %w", e.o.PidfdSocket, err)
 	}
 	if err := writePidFile(e.o.PidFile, p.PID); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pid-file: %w", err)
+		return 0, fmt.Errorf("--pid-file: %s: %w", e.o.PidFile, err)
 	}
 	if e.o.Detach {
 		return 0, nil

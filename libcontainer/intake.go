@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,7 +152,8 @@ func checkRootfs(bundleDir, rootPath string) (string, error) {
 func checkProcBinds(bundleDir string, mounts []specs.Mount) error {
 	for i := range mounts {
 		m := &mounts[i]
-		if m.Type == "proc" || path.Clean("/"+m.Destination) != "/proc" {
+		bind := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+		if !bind || slices.Contains(m.Options, "remount") || path.Clean("/"+m.Destination) != "/proc" {
 			continue
 		}
 		source := m.Source
@@ -169,11 +171,15 @@ func checkProcBinds(bundleDir string, mounts []specs.Mount) error {
 	return nil
 }
 
-// checkDescriptors makes sure that what --preserve-fds and LISTEN_FDS name is open.
+// checkDescriptors makes sure that what --preserve-fds and LISTEN_FDS name was handed down:
+// a descriptor that closes on execve(2) is one of this process's own.
 func checkDescriptors(o *LaunchOptions) error {
 	for fd := 3; fd < 3+o.PreserveFDs+o.ListenFDs; fd++ {
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF
+		}
+		if err != nil {
 			return fmt.Errorf("--preserve-fds: unable to stat preserved-fd %d (of %d): %w", fd-3, o.PreserveFDs+o.ListenFDs, err)
 		}
 	}

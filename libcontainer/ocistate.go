@@ -23,18 +23,30 @@ func ociState(st *state.State, status Status) []byte {
 }
 
 // hookState is the state of a container in the making, for one kind of hooks.
-func (c *creation) hookState(hooks *plan.RunHooks, p *launch.Process) []byte {
+func (c *creation) hookState(hooks *plan.RunHooks, p *launch.Process) ([]byte, error) {
 	st := *c.st
 	st.Init.PID = p.PID
 	status := Creating
 	switch {
-	case hooks == nil:
-		status = Running
 	case hooks.Kind == "startContainer" || hooks.Kind == "prestart":
 		// prestart is specified as part of start, whenever it really runs.
 		status = Created
 	}
-	return ociState(&st, status)
+	if hooks.InContainer {
+		return insideState(&st, status)
+	}
+	return ociState(&st, status), nil
+}
+
+// insideState is the state for hooks in the container: its pid is the one that they see,
+// runtime.md "State".
+func insideState(st *state.State, status Status) ([]byte, error) {
+	inside := *st
+	var err error
+	if inside.Init.PID, err = state.InnermostPID(st.Init.PID); err != nil {
+		return nil, err
+	}
+	return ociState(&inside, status), nil
 }
 
 // processState is what a seccomp listener is told about the process of a container.

@@ -28,7 +28,7 @@ func (r *Runtime) Run(o *CreateOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := r.poststart(c.in.spec.Hooks, c.hookState(nil, c.proc)); err != nil {
+	if err := r.poststart(c.in.spec.Hooks, ociState(c.st, Running)); err != nil {
 		return 0, errors.Join(err, c.undo())
 	}
 	if o.Detach {

@@ -121,8 +121,12 @@ func (r *Runtime) startContainerHooks(hooks *specs.Hooks, st *state.State) error
 		return err
 	}
 	defer unix.Close(pidfd)
+	containerState, err := insideState(st, Created)
+	if err != nil {
+		return err
+	}
 	a := &plan.RunHooks{Kind: "startContainer", InContainer: true, Count: len(hooks.StartContainer)}
-	return r.runHooks(hooks, a, ociState(st, Created), st.Init.PID, pidfd)
+	return r.runHooks(hooks, a, containerState, st.Init.PID, pidfd)
 }
 
 // listenStart makes the socket on which the container waits. Its path goes through the

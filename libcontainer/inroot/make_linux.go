@@ -113,9 +113,22 @@ func (m *maker) create(name string, dir bool) error {
 		}
 		return err
 	}
+	return giveToOwnerOf(parent, name)
+}
+
+// giveToOwnerOf makes what was just made in a directory belong to the directory's owner.
+func giveToOwnerOf(parent int, name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(parent, &st); err != nil {
 		return err
 	}
-	return unix.Fchownat(parent, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	if int(st.Uid) == unix.Geteuid() && int(st.Gid) == unix.Getegid() {
+		return nil
+	}
+	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fchownat(fd, "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH)
 }

@@ -17,6 +17,7 @@ type lowering struct {
 	null, mask           slot // host's /dev/null and an empty read-only tmpfs, made when first needed
 	haveNull, haveMask   bool
 	exeName              slot // address of the path that FindProgram chose
+	mode                 slot // of the target of a tmpfs, see targetDirMode; made when first needed
 	fork                 *step
 	rootfs               string // on the host; "" before MakeRoot
 	waited               bool   // AwaitStart is behind: reports go to `start`

@@ -177,13 +177,16 @@ func hasMode(data string) bool {
 // is the low half of one; fchmod(2) takes no more than those bits.
 func (w *lowering) targetDirMode(dest string) slot {
 	const statxSize, modeOffset = 256, 28
-	for range modeOffset/8 + 1 {
-		w.slot()
+	if w.mode == 0 {
+		for range modeOffset/8 + 1 {
+			w.slot()
+		}
+		w.mode = w.slot()
+		for range statxSize / 8 {
+			w.slot()
+		}
 	}
-	mode := w.slot()
-	for range statxSize / 8 {
-		w.slot()
-	}
+	mode := w.mode
 	first := w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.cur)
 	w.call(unix.SYS_STATX, w.cur, "", unix.AT_EMPTY_PATH, unix.STATX_MODE, uint64(w.arena.word(mode))-modeOffset)
 	over := w.set(0)
@@ -232,7 +235,7 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 	w.call(unix.SYS_FCHDIR, w.cur)
 	w.close(w.cur)
 	w.call(unix.SYS_MOUNT, "cgroup", ".", "tmpfs", mountFlagBits(a.Flags.Set&^plan.ReadOnly), "mode=755,size=64k")
-	dir := w.slot()
+	dir := w.tmp
 	w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(dir)
 	set, clr := mountAttr(a.Flags.Set|a.Flags.RecSet, a.Flags.Clear)
 	for i := range a.Cgroups {

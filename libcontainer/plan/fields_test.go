@@ -24,11 +24,11 @@ const fullConfig = "../validate/testdata/full.json"
 // elsewhere are the fields, or with a "." at the end the objects, that no plan depends on,
 // and who reads them.
 var elsewhere = map[string]string{
-	"ociVersion":                               "checked by validate",
-	"root.path":                                "resolved by the facade: Input.Rootfs",
-	"hooks.":                                   "the plan has how many there are and when; the facade runs them",
-	"annotations.":                             "kept in the state, for clients",
-	"linux.seccomp.":                           "compiled by package seccomp: Input.Seccomp",
+	"ociVersion":     "checked by validate",
+	"root.path":      "resolved by the facade: Input.Rootfs",
+	"hooks.":         "the plan has how many there are and when; the facade runs them",
+	"annotations.":   "kept in the state, for clients",
+	"linux.seccomp.": "compiled by package seccomp: Input.Seccomp",
 	"linux.resources.memory.checkBeforeUpdate": "about changing limits later; a new container has none to check",
 	"process.user.username":                    "for Windows",
 	"process.commandLine":                      "for Windows",

@@ -100,3 +100,26 @@ func (p Process) Alive() (bool, error) {
 	}
 	return s.StartTime == p.StartTime && !s.Dead(), nil
 }
+
+// InnermostPID is what a process is called in its own pid namespace: the last number of
+// NSpid in /proc/PID/status, proc_pid_status(5).
+func InnermostPID(pid int) (int, error) {
+	name := "/proc/" + strconv.Itoa(pid) + "/status"
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	var buf [8192]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	_, rest, ok := bytes.Cut(buf[:n], []byte("\nNSpid:"))
+	line, _, end := bytes.Cut(rest, []byte{'\n'})
+	fields := bytes.Fields(line)
+	if !ok || !end || len(fields) == 0 {
+		return 0, fmt.Errorf("%s: no NSpid", name)
+	}
+	return strconv.Atoi(string(fields[len(fields)-1]))
+}

@@ -206,9 +206,9 @@ func refused(t *testing.T, e *harness.Env, bundle, reason string) {
 }
 
 // answers runs a bundle that must run, and wants its stdout.
-func answers(t *testing.T, e *harness.Env, bundle, want string, args ...string) {
+func answers(t *testing.T, e *harness.Env, bundle, want string) {
 	t.Helper()
-	r := e.Run(append(append([]string{"run", "--bundle", bundle}, args...), e.ID("c"))...)
+	r := e.Run("run", "--bundle", bundle, e.ID("c"))
 	if r.Code != 0 || strings.TrimSpace(r.Stdout) != want {
 		t.Errorf("exit %d\nstdout: %s\nwant:   %s\nstderr: %s", r.Code, r.Stdout, want, r.Stderr)
 	}

@@ -247,12 +247,12 @@ func TestCVE_2025_52565_TheConsoleIsTheTerminal(t *testing.T) {
 }
 
 func TestHugepageSizeIsNoPath(t *testing.T) {
-	for _, size := range []string{"../memory/2MB", "2MB.limit_in_bytes/../x", "2MB/..", "", "2MB\n", "limit"} {
+	for _, size := range []string{"2MB.rsvd", "../memory/2MB", "2MB.limit_in_bytes/../x", "2MB/..", "", "2MB\n", "limit"} {
 		t.Run(fmt.Sprintf("%q", size), func(t *testing.T) {
 			e := harness.New(t)
 			refused(t, e, e.Bundle("true", func(s *specs.Spec) {
 				s.Linux.Resources.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: size, Limit: 0}}
-			}), "hugepageLimits[0]")
+			}), "hugepageLimits[0].pageSize")
 		})
 	}
 }

@@ -134,7 +134,9 @@ func TestCVE_2019_5736_ExecIsWatched(t *testing.T) {
 			bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s, caps...); s.Linux.Seccomp = notifyExec(agent) })
 			id := e.ID("watcher")
 			e.MustRun("run", "--detach", "--bundle", bundle, id)
-			e.MustRun("exec", id, "true")
+			if r := e.RunWith(leak(t, "/"), "exec", id, "true"); r.Code != 0 {
+				t.Fatalf("exit %d: %s", r.Code, r.Stderr)
+			}
 			for program, answer := range programs {
 				r := e.Run("exec", id, program)
 				if program == "/a2" {
@@ -144,12 +146,14 @@ func TestCVE_2019_5736_ExecIsWatched(t *testing.T) {
 					t.Errorf("%s: exit %d, stderr %q, want %q", program, r.Code, r.Stderr, answer)
 				}
 			}
-			checkReport(t, report(t, bundle), caps != nil && caps[0] == "CAP_SYS_PTRACE")
+			// CVE-2016-9962: nor the host's root, by a descriptor, a root or a working directory.
+			checkReport(t, report(t, bundle), caps != nil && caps[0] == "CAP_SYS_PTRACE", "/")
 		})
 	}
 }
 
 // The same for run: the container joins the pid namespace of the watcher and waits for start.
+// That a tracer meets the host's root there is not prevented: docs/security.md.
 func TestCVE_2019_5736_CreateIsWatched(t *testing.T) {
 	for name, caps := range map[string][]string{"with Docker's capabilities": nil, "with CAP_SYS_PTRACE": {"CAP_SYS_PTRACE"}} {
 		t.Run(name, func(t *testing.T) {
@@ -169,28 +173,20 @@ func TestCVE_2019_5736_CreateIsWatched(t *testing.T) {
 	}
 }
 
-// checkReport wants that the poller met neither the runtime's file nor anything else of the
-// host through the processes that joined it. tracer says that it may see their links.
-func checkReport(t *testing.T, report string, tracer bool) {
+// checkReport wants that the poller met neither the runtime's file nor the others named
+// through the processes that joined it. tracer says that it may see their links.
+func checkReport(t *testing.T, report string, tracer bool, others ...string) {
 	t.Helper()
-	if strings.Contains(report, identity(t, harness.Runtime(t))) {
-		t.Errorf("the runtime's file was reached:\n%s", report)
+	for _, file := range append(others, harness.Runtime(t)) {
+		if strings.Contains(report, " "+identity(t, file)+" ") {
+			t.Errorf("%s of the host was reached:\n%s", file, report)
+		}
 	}
 	if wrote(report) {
 		t.Errorf("a program was written to:\n%s", report)
 	}
 	if got := strings.Contains(report, "gantry-init"); got != tracer {
 		t.Errorf("the joining process was seen: %v, want %v\n%s", got, tracer, report)
-	}
-	for line := range strings.Lines(report) {
-		// Stdio is the caller's to give; a file that is out of the container's sight has
-		// no path in it.
-		if strings.HasPrefix(line, "root ") && !strings.Contains(line, `"/"`) {
-			t.Errorf("CVE-2016-9962: a root other than the container's: %s", line)
-		}
-		if strings.HasPrefix(line, "cwd ") && strings.Contains(line, "unreachable") {
-			t.Errorf("CVE-2016-9962: a directory of the host: %s", line)
-		}
 	}
 }
 
@@ -208,7 +204,7 @@ func TestCVE_2019_5736_TheRuntimeLoadsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { _ = f.Close() })
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
 			t.Errorf("the runtime has a %v: it would load files of the container when run in there", p.Type)

@@ -118,6 +118,7 @@ func TestCVE_2019_16884_NothingIsMountedOverProc(t *testing.T) {
 		"a tmpfs by a detour":            tmpfs("/tmp/../proc/./self"),
 		"a directory bound on /proc":     bind(fake, "/proc"),
 		"a directory bound inside /proc": bind(fake, "/proc/sys"),
+		"a directory bound as a procfs":  {Destination: "/proc", Type: "proc", Source: fake, Options: []string{"rbind"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := harness.New(t)

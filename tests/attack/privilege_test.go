@@ -205,8 +205,8 @@ func TestNoMountNamespaceLeavesTheHostsPropagation(t *testing.T) {
 			s.Hostname = ""
 			s.Linux.Namespaces = []specs.LinuxNamespace{{Type: "pid"}, {Type: "ipc"}}
 		},
-		"a mount namespace of its own":   func(*specs.Spec) {},
-		"a shared rootfsPropagation":     func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" },
+		"a mount namespace of its own":    func(*specs.Spec) {},
+		"a shared rootfsPropagation":      func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" },
 		"an unbindable rootfsPropagation": func(s *specs.Spec) { s.Linux.RootfsPropagation = "runbindable" },
 	} {
 		t.Run(name, func(t *testing.T) {

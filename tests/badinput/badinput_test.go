@@ -59,13 +59,12 @@ type attempt struct {
 
 // refused runs a command that has to fail with the exit code 1 (exec: 255), and with an
 // error that begins with want, behind the command's prefix.
-func refused(e *harness.Env, want string, args ...string) string {
+func refused(e *harness.Env, want string, args ...string) {
 	e.T.Helper()
-	return (&attempt{env: e, args: args}).refused(want)
+	(&attempt{env: e, args: args}).refused(want)
 }
 
-// refused returns the error without the prefix.
-func (a *attempt) refused(want string) string {
+func (a *attempt) refused(want string) {
 	t := a.env.T
 	t.Helper()
 	before := mounts(t)
@@ -87,7 +86,6 @@ func (a *attempt) refused(want string) string {
 	if left := a.env.Leftovers(); !a.leaves && len(left) > 0 {
 		t.Errorf("%.200v: left behind: %q", a.args, left)
 	}
-	return text
 }
 
 // fail runs the command, and wants the same one line in a JSON log and on stderr.
@@ -114,7 +112,8 @@ func (a *attempt) fail() (msg string, code int) {
 	return line.Msg, r.Code
 }
 
-// mounts are the mount points of the test's mount namespace.
+// mounts are the mount points of the test's mount namespace, but for those of other tests
+// that run at the same time.
 func mounts(t testing.TB) []string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mountinfo")
@@ -122,8 +121,12 @@ func mounts(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	var points []string
+	name, _, _ := strings.Cut(t.Name(), "/")
 	for line := range strings.Lines(string(b)) {
-		points = append(points, strings.Fields(line)[4])
+		point := strings.Fields(line)[4]
+		if !strings.HasPrefix(point, os.TempDir()+"/") || strings.Contains(point, name) {
+			points = append(points, point)
+		}
 	}
 	return points
 }

@@ -14,8 +14,6 @@ import (
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
-func pointer[T any](v T) *T { return &v }
-
 func TestALimitThatIsImpossible(t *testing.T) {
 	e := harness.New(t)
 	id := e.ID("a")
@@ -24,9 +22,9 @@ func TestALimitThatIsImpossible(t *testing.T) {
 		name, want string
 		resources  specs.LinuxResources
 	}{
-		{"swap below memory", "linux.resources.memory.swap: ", specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: pointer(int64(64 << 20)), Swap: pointer(int64(32 << 20))}}},
-		{"a period that the kernel refuses", "linux.resources.cpu.period: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Period: pointer(uint64(1))}}},
-		{"a quota that the kernel refuses", "linux.resources.cpu.quota: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: pointer(int64(1))}}},
+		{"swap below memory", "linux.resources.memory.swap: ", specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(32 << 20))}}},
+		{"a period that the kernel refuses", "linux.resources.cpu.period: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Period: new(uint64(1))}}},
+		{"a quota that the kernel refuses", "linux.resources.cpu.quota: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: new(int64(1))}}},
 		{"processors that are not there", "linux.resources.cpu.cpus: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}}},
 		{"processors that are no list", "linux.resources.cpu.cpus: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "one"}}},
 		{"memory nodes that are not there", "linux.resources.cpu.mems: ", specs.LinuxResources{CPU: &specs.LinuxCPU{Mems: "900"}}},
@@ -135,7 +133,7 @@ func TestAPidsLimitTooLowForTheContainer(t *testing.T) {
 	id := e.ID("a")
 	// One process is the shell; it cannot fork.
 	bundle := e.Bundle("touch /ran; ls /; exit 7", func(s *specs.Spec) {
-		s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: pointer(int64(1))}}
+		s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(1))}}
 	})
 	if r := e.Run("run", "-b", bundle, id); r.Code == 0 {
 		t.Errorf("exit %d, %s", r.Code, r.Stderr)
@@ -158,7 +156,7 @@ func TestAMemoryLimitTooLowForTheProgram(t *testing.T) {
 	e := harness.New(t)
 	id := e.ID("a")
 	bundle := e.Bundle(script, func(s *specs.Spec) {
-		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: pointer(int64(4096))}}
+		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(4096))}}
 	})
 	for range 5 {
 		// The kernel ends it where execve can fail no more.

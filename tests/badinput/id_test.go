@@ -38,8 +38,17 @@ func TestABadID(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := at(e, t)
 			for _, args := range [][]string{
-				{"create", "-b", bundle, id}, {"run", "-b", bundle, id}, {"start", id}, {"state", id}, {"kill", id}, {"delete", id},
-				{"delete", "--force", id}, {"exec", id, "true"}, {"pause", id}, {"resume", id}, {"ps", id},
+				{"create", "-b", bundle, id},
+				{"run", "-b", bundle, id},
+				{"start", id},
+				{"state", id},
+				{"kill", id},
+				{"delete", id},
+				{"delete", "--force", id},
+				{"exec", id, "true"},
+				{"pause", id},
+				{"resume", id},
+				{"ps", id},
 			} {
 				refused(e, "invalid container ID format", args...)
 			}

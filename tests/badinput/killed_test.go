@@ -2,19 +2,24 @@ package badinput_test
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
 // kills is how many system calls of each kind of victim are tried; all with
 // GANTRY_EVERY_STEP=1 in the environment.
-const kills = 30
+const kills = 25
 
 // traced runs a command of the runtime and has a tracer kill the victim at its n-th
 // system call.
@@ -51,17 +56,27 @@ func steps(calls int) []int {
 }
 
 func TestTheRuntimeIsKilledAtAnySystemCall(t *testing.T) {
-	for _, verb := range []string{"create", "run"} {
+	for verb, before := range map[string]string{"create": "", "run": "", "start": "create", "delete": "create", "exec": "run"} {
 		t.Run(verb, func(t *testing.T) {
 			e := harness.New(t)
 			bundle, id := e.Bundle(script, nil), e.ID("a")
-			all, _ := traced(e, victimRuntime, 0, verb, "-b", bundle, id)
-			if all.Exit != 0 || all.Calls < 50 {
+			args := []string{verb, id}
+			switch verb {
+			case "create", "run":
+				args = []string{verb, "-b", bundle, id}
+			case "exec":
+				args = append(args, "true")
+				e.EditConfig(bundle, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "100"} })
+			}
+			prepare(e, before, bundle, id)
+			all, _ := traced(e, victimRuntime, 0, args...)
+			if all.Exit != 0 || all.Calls < 20 {
 				t.Fatalf("unkilled: %+v", all)
 			}
 			afterwards(e, id, bundle)
 			for _, n := range steps(all.Calls) {
-				r, result := traced(e, victimRuntime, n, verb, "-b", bundle, id)
+				prepare(e, before, bundle, id)
+				r, result := traced(e, victimRuntime, n, args...)
 				if r.Killed != (r.Exit == 137) {
 					t.Errorf("step %d: %+v: %+v", n, r, result)
 				}
@@ -75,6 +90,17 @@ func TestTheRuntimeIsKilledAtAnySystemCall(t *testing.T) {
 	}
 }
 
+// prepare brings the container to where the command to be killed takes over.
+func prepare(e *harness.Env, before, bundle, id string) {
+	e.T.Helper()
+	switch before {
+	case "create":
+		e.MustRun("create", "-b", bundle, id)
+	case "run":
+		e.MustRun("run", "-d", "-b", bundle, id)
+	}
+}
+
 // checkMark wants the program not to have run, unless the runtime has recorded it.
 func checkMark(e *harness.Env, verb, id, bundle string) {
 	e.T.Helper()
@@ -82,12 +108,12 @@ func checkMark(e *harness.Env, verb, id, bundle string) {
 	if !ran(bundle) {
 		return
 	}
-	if verb == "create" {
+	if verb == "create" || verb == "delete" {
 		e.T.Error("the program has run without start")
 	}
 	// A whole run has deleted the container; any other that ran it has recorded it.
 	st, err := os.ReadFile(filepath.Join(e.Root, id, "state.json"))
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	var recorded struct {
@@ -105,7 +131,7 @@ func afterwards(e *harness.Env, id, bundle string) {
 	e.MustRun("delete", "--force", id)
 	goneSoon(e)
 	works(e, id, bundle)
-	if err := os.Remove(filepath.Join(bundle, "rootfs", "ran")); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(filepath.Join(bundle, "rootfs", "ran")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.T.Fatal(err)
 	}
 }
@@ -133,25 +159,33 @@ func TestTheChildIsKilledAtAnySystemCall(t *testing.T) {
 			}
 			afterwards(e, id, bundle)
 			for _, n := range steps(all.Calls) {
-				r, result := traced(e, victimChild, n, verb, "-b", bundle, id)
-				if !r.Killed {
-					t.Errorf("step %d: %+v", n, r)
-				}
-				if r.Exit == 0 { // a container that ended before it was started
-					e.MustRun("delete", id)
-				} else if r.Exit == 1 && result.Stderr == "" {
-					t.Errorf("step %d: no error text", n)
-				}
-				nothingLeft(e)
-				if ran(bundle) {
-					t.Error("the program has run")
-				}
+				killChild(e, n, verb, id, bundle)
 				if t.Failed() {
-					t.Fatalf("killed at system call %d of %d: exit %d, %s", n, all.Calls, r.Exit, result.Stderr)
+					t.Fatalf("killed at system call %d of %d", n, all.Calls)
 				}
 			}
 			works(e, id, bundle)
 		})
+	}
+}
+
+// killChild kills the child of a launch before its n-th system call.
+func killChild(e *harness.Env, n int, verb, id, bundle string) {
+	e.T.Helper()
+	r, result := traced(e, victimChild, n, verb, "-b", bundle, id)
+	switch {
+	case !r.Killed:
+		e.T.Errorf("%+v", r)
+	case r.Exit == 0: // a container that ended before it was started
+		e.MustRun("delete", id)
+	case r.Exit != 1 && (verb != "run" || r.Exit != 137):
+		e.T.Errorf("%+v: %+v", r, result)
+	case r.Exit == 1 && strings.Count(result.Stderr, "\n") != 1:
+		e.T.Errorf("not one line: %q", result.Stderr)
+	}
+	nothingLeft(e)
+	if ran(bundle) {
+		e.T.Error("the program has run")
 	}
 }
 
@@ -172,4 +206,27 @@ func TestTheRuntimeIsKilledAtAnyTime(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestACreateThatIsKilledHarmsNobodyInItsCgroup(t *testing.T) {
+	e := harness.New(t)
+	other, id := e.ID("b"), e.ID("a")
+	bundle := e.Bundle("sleep 100", func(s *specs.Spec) { s.Linux.CgroupsPath = "/" + other })
+	e.MustRun("run", "-d", "-b", bundle, other)
+	all, _ := traced(e, victimRuntime, 0, "create", "-b", bundle, id)
+	if all.Exit != 1 {
+		t.Fatalf("unkilled: %+v", all)
+	}
+	for _, n := range steps(all.Calls) {
+		_, _ = traced(e, victimRuntime, n, "create", "-b", bundle, id)
+		if r := e.Run("delete", "--force", id); r.Code != 0 {
+			t.Errorf("delete: %+v", r)
+		}
+		noState(e, id)
+		if status := e.State(other).Status; status != specs.StateRunning {
+			t.Fatalf("killed at system call %d of %d: the other container is %s", n, all.Calls, status)
+		}
+	}
+	e.MustRun("delete", "--force", other)
+	nothingLeft(e)
 }

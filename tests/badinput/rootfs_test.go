@@ -100,8 +100,10 @@ func TestAProgramThatCannotRun(t *testing.T) {
 				try(t, c.make(bundle+"/rootfs"))
 			}
 			e.EditConfig(bundle, func(s *specs.Spec) { s.Process.Args = []string{c.arg, "x"} })
-			(&attempt{env: e, leaves: true, args: []string{"run", "-b", bundle, id}}).refused(c.want)
-			noState(e, id)
+			for _, args := range [][]string{{"run", "-b", bundle, id}, {"run", "-d", "-b", bundle, id}} {
+				(&attempt{env: e, leaves: true, args: args}).refused(c.want)
+				noState(e, id)
+			}
 			(&attempt{env: e, leaves: true, args: []string{"exec", other, c.arg}}).refused(c.want)
 			if !c.late {
 				(&attempt{env: e, leaves: true, args: []string{"create", "-b", bundle, id}}).refused(c.want)

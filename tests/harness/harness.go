@@ -41,7 +41,7 @@ func Top() string {
 			return dir
 		}
 	}
-	panic("no go.mod above the working directory")
+	return "/" // where nothing of it will be found
 }
 
 // NeedRoot skips a test that needs root.

@@ -36,9 +36,9 @@ func TestResources(t *testing.T) {
 	needV1(t)
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.Resources = &specs.LinuxResources{
-			Memory:  &specs.LinuxMemory{Limit: ptr(int64(64 << 20)), Reservation: ptr(int64(32 << 20)), Swap: ptr(int64(128 << 20)), Swappiness: ptr(uint64(10))},
-			CPU:     &specs.LinuxCPU{Shares: ptr(uint64(512)), Quota: ptr(int64(20000)), Period: ptr(uint64(50000)), Cpus: "0", Mems: "0"},
-			Pids:    &specs.LinuxPids{Limit: ptr(int64(50))},
+			Memory:  &specs.LinuxMemory{Limit: new(int64(64 << 20)), Reservation: new(int64(32 << 20)), Swap: new(int64(128 << 20)), Swappiness: new(uint64(10))},
+			CPU:     &specs.LinuxCPU{Shares: new(uint64(512)), Quota: new(int64(20000)), Period: new(uint64(50000)), Cpus: "0", Mems: "0"},
+			Pids:    &specs.LinuxPids{Limit: new(int64(50))},
 			BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{throttle(t, 1<<20)}},
 		}
 	})
@@ -79,7 +79,7 @@ func throttle(t *testing.T, rate uint64) specs.LinuxThrottleDevice {
 
 func TestPidsLimitHolds(t *testing.T) {
 	expect(t, "for i in 1 2 3 4 5 6 7 8; do sleep 3 & done 2>&1 | grep -o \"can't fork\" | head -1", "can't fork", func(s *specs.Spec) {
-		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: ptr(int64(5))}
+		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(5))}
 	})
 }
 
@@ -154,7 +154,7 @@ func TestSmallestMemoryLimit(t *testing.T) {
 	e := harness.New(t)
 	bundle := e.Bundle("", func(s *specs.Spec) {
 		s.Process.Args = []string{"true"}
-		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: ptr(int64(256 << 10))}
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(256 << 10))}
 	})
 	e.MustRun("run", "-b", bundle, e.ID("run"))
 	id := e.ID("create")
@@ -166,14 +166,14 @@ func TestSmallestMemoryLimit(t *testing.T) {
 
 func TestMemoryLimitTooLowToStart(t *testing.T) {
 	refuse(t, func(s *specs.Spec) {
-		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: ptr(int64(4096))}
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(4096))}
 	}, "OOM-killed (memory limit too low?)")
 }
 
 func TestMemoryLimitHolds(t *testing.T) {
 	e := harness.New(t)
 	r := e.Run("run", "-b", e.Bundle("head -c 64m /dev/zero | tail -c 64m >/dev/null; echo survived $?", func(s *specs.Spec) {
-		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: ptr(int64(8 << 20)), Swap: ptr(int64(8 << 20))}
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(8 << 20)), Swap: new(int64(8 << 20))}
 	}), e.ID("c"))
 	equal(t, "tail", "survived 137\n", r.Stdout)
 }
@@ -185,7 +185,7 @@ func TestBadResource(t *testing.T) {
 	}{
 		"cpus that don't exist": {func(r *specs.LinuxResources) { r.CPU = &specs.LinuxCPU{Cpus: "999"} }, "linux.resources.cpu.cpus"},
 		"swap below memory": {func(r *specs.LinuxResources) {
-			r.Memory = &specs.LinuxMemory{Limit: ptr(int64(64 << 20)), Swap: ptr(int64(32 << 20))}
+			r.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(32 << 20))}
 		}, "linux.resources.memory.swap"},
 		"an unknown huge page size": {func(r *specs.LinuxResources) {
 			r.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}}

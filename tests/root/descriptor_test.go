@@ -50,7 +50,7 @@ func TestProgramInheritsOnlyStdio(t *testing.T) {
 		"run", "-b", e.Bundle("ls /proc/1/fd; ls /proc/self/task | wc -l", nil), e.ID("c"))
 	equal(t, "descriptors and threads", "0\n1\n2\n1\n", r.Stdout)
 	c := startIn(t, e, e.Bundle(sleeper, nil))
-	r = e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{secret} }, "exec", c.id, "sh", "-c", "ls /proc/$$/fd")
+	r = e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{secret} }, "exec", c.id, "sh", "-c", "ls /proc/$$/fd; true")
 	equal(t, "descriptors of exec", "0\n1\n2\n", r.Stdout)
 }
 
@@ -58,7 +58,7 @@ func TestPreserveFDs(t *testing.T) {
 	e := harness.New(t)
 	files := []*os.File{openFile(t, "three\n"), openFile(t, "four\n"), openFile(t, "five\n")}
 	r := e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = files },
-		"run", "--preserve-fds", "2", "-b", e.Bundle("cat <&3; cat <&4; ls /proc/1/fd", nil), e.ID("c"))
+		"run", "--preserve-fds", "2", "-b", e.Bundle("cat <&3; cat <&4; ls /proc/1/fd; true", nil), e.ID("c"))
 	equal(t, "content", "three\nfour\n0\n1\n2\n3\n4\n", r.Stdout)
 	r = e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = files[:1] },
 		"run", "--preserve-fds", "3", "-b", e.Bundle("true", nil), e.ID("missing"))
@@ -71,7 +71,7 @@ func TestListenFDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	socket, err := l.File()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,9 @@ func TestListenFDs(t *testing.T) {
 	bundle := e.Bundle("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/1/fd/3 | cut -d: -f1; cat <&4", nil)
 	r := e.RunWith(func(cmd *exec.Cmd) {
 		cmd.ExtraFiles = []*os.File{socket, openFile(t, "after the sockets\n")}
-		cmd.Env = append(os.Environ(), "LISTEN_FDS=1")
+		// The sockets are meant for one process, sd_listen_fds(3).
+		cmd.Args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/sh"
 	}, "run", "--preserve-fds", "1", "-b", bundle, e.ID("c"))
 	equal(t, "output", "1 1\nsocket\nafter the sockets\n", r.Stdout)
 }
@@ -121,7 +123,11 @@ func TestCreatedContainerShowsNothingOfTheHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fd > "2" && (strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "/memfd:")) {
+		if fd <= "2" || !strings.HasPrefix(link, "/") || strings.HasPrefix(link, "/memfd:") {
+			continue
+		}
+		// What is left may be the container's own root.
+		if !sameFile(t, fmt.Sprintf("/proc/%d/fd/%s", pid, fd), fmt.Sprintf("/proc/%d/root", pid)) {
 			t.Errorf("descriptor %s is %s", fd, link)
 		}
 	}
@@ -134,6 +140,19 @@ func TestCreatedContainerShowsNothingOfTheHost(t *testing.T) {
 	equal(t, "dumpable: owner of its files", 0, ownerOf(t, fmt.Sprintf("/proc/%d/fd", pid)))
 	e.MustRun("start", id)
 	e.WaitStatus(id, specs.StateStopped)
+}
+
+func sameFile(t *testing.T, a, b string) bool {
+	t.Helper()
+	first, err := os.Stat(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.Stat(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.SameFile(first, second)
 }
 
 func TestExecAsProcSelfExe(t *testing.T) { // CVE-2019-5736

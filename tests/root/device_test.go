@@ -58,11 +58,11 @@ func TestConfiguredDevices(t *testing.T) {
 /made/fifo fifo 0:0 1644 5:6
 755`, func(s *specs.Spec) {
 		s.Linux.Devices = []specs.LinuxDevice{
-			{Path: "/dev/blk", Type: "b", Major: 7, Minor: 99, FileMode: ptr(os.FileMode(0o640)), UID: ptr(uint32(1)), GID: ptr(uint32(2))},
-			{Path: "/dev/chr", Type: "c", Major: 1, Minor: 11, FileMode: ptr(os.FileMode(0o600))},
+			{Path: "/dev/blk", Type: "b", Major: 7, Minor: 99, FileMode: new(os.FileMode(0o640)), UID: new(uint32(1)), GID: new(uint32(2))},
+			{Path: "/dev/chr", Type: "c", Major: 1, Minor: 11, FileMode: new(os.FileMode(0o600))},
 			{Path: "/dev/unbuffered", Type: "u", Major: 1, Minor: 3},
-			{Path: "/dev/null", Type: "c", Major: 1, Minor: 3, FileMode: ptr(os.FileMode(0o622)), UID: ptr(uint32(3)), GID: ptr(uint32(4))},
-			{Path: "/made/fifo", Type: "p", FileMode: ptr(os.FileMode(0o1644)), UID: ptr(uint32(5)), GID: ptr(uint32(6))},
+			{Path: "/dev/null", Type: "c", Major: 1, Minor: 3, FileMode: new(os.FileMode(0o622)), UID: new(uint32(3)), GID: new(uint32(4))},
+			{Path: "/made/fifo", Type: "p", FileMode: new(os.FileMode(0o1644)), UID: new(uint32(5)), GID: new(uint32(6))},
 		}
 	})
 }
@@ -84,7 +84,7 @@ func TestDeviceRules(t *testing.T) {
 	const try = `for how in r w; do
 		if [ $how = r ]; then (exec 3</dev/rare); else (exec 3>/dev/rare); fi 2>/dev/null && echo $how; done; true`
 	allow := func(access string) specs.LinuxDeviceCgroup {
-		return specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: ptr(int64(rareMajor)), Minor: ptr(int64(rareMinor)), Access: access}
+		return specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: new(int64(rareMajor)), Minor: new(int64(rareMinor)), Access: access}
 	}
 	deny := specs.LinuxDeviceCgroup{Allow: false, Access: "rwm"}
 	for _, tc := range []struct {
@@ -95,8 +95,8 @@ func TestDeviceRules(t *testing.T) {
 		{"deny all", "", []specs.LinuxDeviceCgroup{deny}},
 		{"allow to read", "r", []specs.LinuxDeviceCgroup{deny, allow("r")}},
 		{"allow both", "r\nw", []specs.LinuxDeviceCgroup{deny, allow("rw")}},
-		{"a later rule counts", "", []specs.LinuxDeviceCgroup{deny, allow("rw"), {Allow: false, Type: "c", Major: ptr(int64(rareMajor)), Minor: ptr(int64(rareMinor)), Access: "rw"}}},
-		{"any minor", "r", []specs.LinuxDeviceCgroup{deny, {Allow: true, Type: "c", Major: ptr(int64(rareMajor)), Access: "r"}}},
+		{"a later rule counts", "", []specs.LinuxDeviceCgroup{deny, allow("rw"), {Allow: false, Type: "c", Major: new(int64(rareMajor)), Minor: new(int64(rareMinor)), Access: "rw"}}},
+		{"any minor", "r", []specs.LinuxDeviceCgroup{deny, {Allow: true, Type: "c", Major: new(int64(rareMajor)), Access: "r"}}},
 		{"allow all", "r\nw", []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -86,8 +86,8 @@ func TestExecProcessFile(t *testing.T) {
 	c := start(t, nil)
 	p := specs.Process{
 		Args: []string{"sh", "-c", "id -u; id -G; pwd; echo $A; umask; ulimit -n; grep -E 'CapEff|NoNew' /proc/self/status; cat /proc/self/oom_score_adj"},
-		Cwd:  "/usr", Env: []string{"PATH=/bin", "A=file"}, NoNewPrivileges: true, OOMScoreAdj: ptr(77),
-		User:         specs.User{UID: 0, GID: 3, AdditionalGids: []uint32{4}, Umask: ptr(uint32(0o077))},
+		Cwd:  "/usr", Env: []string{"PATH=/bin", "A=file"}, NoNewPrivileges: true, OOMScoreAdj: new(77),
+		User:         specs.User{UID: 0, GID: 3, AdditionalGids: []uint32{4}, Umask: new(uint32(0o077))},
 		Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 55, Hard: 66}},
 		Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_KILL"}, Effective: []string{"CAP_KILL"}, Permitted: []string{"CAP_KILL"}},
 	}

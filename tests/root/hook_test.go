@@ -43,7 +43,7 @@ func (l *hookLog) all(s *specs.Spec) {
 	s.Mounts = append(s.Mounts, bind(l.dir, l.dir))
 	s.Annotations = map[string]string{"colour": "blue"}
 	s.Hooks = &specs.Hooks{
-		Prestart:        []specs.Hook{l.hook("prestart1"), l.hook("prestart2")},
+		Prestart:        []specs.Hook{l.hook("prestart1"), l.hook("prestart2")}, //nolint:staticcheck // deprecated, and still used by Docker
 		CreateRuntime:   []specs.Hook{l.hook("createRuntime")},
 		CreateContainer: []specs.Hook{l.hook("createContainer")},
 		StartContainer:  []specs.Hook{l.hook("startContainer")},
@@ -88,8 +88,11 @@ func TestHooks(t *testing.T) {
 	} {
 		st := l.state(name)
 		wantPID := pid
-		if status == specs.StateStopped {
+		switch {
+		case status == specs.StateStopped:
 			wantPID = 0
+		case strings.HasSuffix(name, "Container"):
+			wantPID = 1 // as the hook sees it
 		}
 		equal(t, name+": state", []any{id, status, wantPID, bundle, map[string]string{"colour": "blue"}},
 			[]any{st.ID, st.Status, st.Pid, st.Bundle, st.Annotations})
@@ -126,7 +129,7 @@ var hookKinds = []struct {
 	set     func(*specs.Hooks, specs.Hook)
 	command string
 }{
-	{"prestart", func(h *specs.Hooks, k specs.Hook) { h.Prestart = []specs.Hook{k} }, "create"},
+	{"prestart", func(h *specs.Hooks, k specs.Hook) { h.Prestart = []specs.Hook{k} }, "create"}, //nolint:staticcheck // deprecated, and still used by Docker
 	{"createRuntime", func(h *specs.Hooks, k specs.Hook) { h.CreateRuntime = []specs.Hook{k} }, "create"},
 	{"createContainer", func(h *specs.Hooks, k specs.Hook) { h.CreateContainer = []specs.Hook{k} }, "create"},
 	{"startContainer", func(h *specs.Hooks, k specs.Hook) { h.StartContainer = []specs.Hook{k} }, "start"},
@@ -145,41 +148,45 @@ func TestFailingHook(t *testing.T) {
 		}{
 			"fails":       {shell("echo because >&2; exit 3", nil), []string{"exit status 3", "because"}},
 			"is missing":  {specs.Hook{Path: "/none/hook"}, []string{"no such file or directory"}},
-			"hangs":       {shell("sleep 30", ptr(1)), []string{"timed out"}},
+			"hangs":       {shell("sleep 30", new(1)), []string{"timed out"}},
 			"is a signal": {shell("kill -9 $$", nil), []string{"signal"}},
 		} {
 			t.Run(k.name+" "+name, func(t *testing.T) {
 				t.Parallel() // some of them wait
-				e := harness.New(t)
-				id := e.ID("c")
-				bundle := e.Bundle(sleeper, func(s *specs.Spec) {
-					s.Hooks = &specs.Hooks{}
-					k.set(s.Hooks, tc.hook)
-				})
-				began := time.Now()
-				r := e.Run("create", "-b", bundle, id)
-				if k.command == "start" {
-					if r.Code != 0 {
-						t.Fatal(r.Stderr)
-					}
-					pid := e.State(id).Pid
-					r = e.Run("start", id)
-					wantFailure(t, r, append(tc.words, "hooks."+k.name+"[0]")...)
-					if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "root", "bin")); err == nil {
-						t.Error("the process outlives the failure")
-					}
-					e.MustRun("delete", "--force", id)
-				} else {
-					wantFailure(t, r, append(tc.words, "hooks."+k.name+"[0]")...)
-				}
-				if time.Since(began) > 25*time.Second {
-					t.Error("the timeout was not kept")
-				}
-				if left := e.Leftovers(); len(left) > 0 {
-					t.Errorf("left behind: %v", left)
-				}
+				hookFails(t, k.command, tc.hook, k.set, append(tc.words, "hooks."+k.name+"[0]"))
 			})
 		}
+	}
+}
+
+// hookFails wants a command to report that a hook has failed, with these words.
+func hookFails(t *testing.T, command string, hook specs.Hook, set func(*specs.Hooks, specs.Hook), words []string) {
+	t.Helper()
+	e := harness.New(t)
+	id := e.ID("c")
+	bundle := e.Bundle(sleeper, func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{}
+		set(s.Hooks, hook)
+	})
+	began := time.Now()
+	r := e.Run("create", "-b", bundle, id)
+	if command == "start" {
+		if r.Code != 0 {
+			t.Fatal(r.Stderr)
+		}
+		pid := e.State(id).Pid
+		r = e.Run("start", id)
+		if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "root", "bin")); err == nil {
+			t.Error("the process outlives the failure")
+		}
+		e.MustRun("delete", "--force", id)
+	}
+	wantFailure(t, r, words...)
+	if time.Since(began) > 25*time.Second {
+		t.Error("the timeout was not kept")
+	}
+	if left := e.Leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
@@ -203,7 +210,7 @@ func TestHookChangesTheContainerBeforeItsProgram(t *testing.T) {
 		s.Mounts = append(s.Mounts, bind(l.dir, l.dir))
 		s.Linux.ReadonlyPaths = nil
 		s.Hooks = &specs.Hooks{
-			Prestart: []specs.Hook{{Path: "/bin/sh", Args: []string{
+			CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{
 				"sh", "-c", `pid=$(sed 's/.*"pid": *\([0-9]*\).*/\1/'); nsenter -t $pid -n sysctl -qw net.ipv4.ip_default_ttl=77`,
 			}}},
 			StartContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo inside >" + l.dir + "/made"}, Env: []string{"PATH=/bin"}}},

@@ -63,10 +63,14 @@ func plain(s *specs.Spec, namespaces ...specs.LinuxNamespace) {
 	s.Hostname = ""
 	s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
 	s.Linux.Namespaces = namespaces
-	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination != "/dev" })
-	if len(namespaces) == 0 {
-		s.Mounts = nil
+	has := func(kind specs.LinuxNamespaceType) bool {
+		return slices.ContainsFunc(namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
 	}
+	// A procfs belongs to the user namespace of its pid namespace.
+	proc := !has(specs.UserNamespace) || has(specs.PIDNamespace)
+	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool {
+		return !has(specs.MountNamespace) || m.Destination != "/dev" && (m.Destination != "/proc" || !proc)
+	})
 }
 
 func allKinds() []specs.LinuxNamespace {
@@ -88,11 +92,12 @@ func TestNewNamespace(t *testing.T) {
 		t.Run(string(k.kind), func(t *testing.T) {
 			want := []string{k.file}
 			c := start(t, func(s *specs.Spec) {
-				plain(s, specs.LinuxNamespace{Type: specs.MountNamespace})
+				list := []specs.LinuxNamespace{{Type: k.kind}}
 				if k.kind != specs.MountNamespace {
-					s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: k.kind})
+					list = append(list, specs.LinuxNamespace{Type: specs.MountNamespace})
 					want = append(want, "mnt")
 				}
+				plain(s, list...)
 				if k.kind == specs.UserNamespace {
 					mapIDs(s, specs.LinuxIDMapping{ContainerID: 0, HostID: 100000, Size: 1000})
 				}
@@ -178,10 +183,11 @@ func TestJoinedNamespace(t *testing.T) {
 				file = "time_for_children"
 			}
 			c := start(t, func(s *specs.Spec) {
-				plain(s, specs.LinuxNamespace{Type: k.kind, Path: nsPath(pid, file)})
+				list := []specs.LinuxNamespace{{Type: k.kind, Path: nsPath(pid, file)}}
 				if k.kind != specs.MountNamespace {
-					s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace})
+					list = append(list, specs.LinuxNamespace{Type: specs.MountNamespace})
 				}
+				plain(s, list...)
 			})
 			want, err := os.Readlink(nsPath(pid, file))
 			if err != nil {

@@ -34,10 +34,14 @@ func TestCapabilities(t *testing.T) {
 		want map[string]string
 	}{
 		// With noNewPrivileges, as the spec bundle has it, execve(2) gives root no more than it has.
-		{"of root", 0, &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}},
-			map[string]string{"CapBnd": chown, "CapEff": chown, "CapPrm": chown, "CapInh": "", "CapAmb": ""}},
-		{"of root, more bounding than permitted", 0, &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_KILL"}, Permitted: []string{"CAP_CHOWN"}},
-			map[string]string{"CapBnd": "21", "CapEff": chown, "CapPrm": chown, "CapInh": "", "CapAmb": ""}},
+		{
+			"of root", 0, &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}},
+			map[string]string{"CapBnd": chown, "CapEff": chown, "CapPrm": chown, "CapInh": "", "CapAmb": ""},
+		},
+		{
+			"of root, more bounding than permitted", 0, &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_KILL"}, Permitted: []string{"CAP_CHOWN"}},
+			map[string]string{"CapBnd": "21", "CapEff": chown, "CapPrm": chown, "CapInh": "", "CapAmb": ""},
+		},
 		{"of a user, without ambient ones", 1000, &specs.LinuxCapabilities{
 			Bounding: []string{"CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}, Inheritable: []string{"CAP_CHOWN"},
 		}, map[string]string{"CapBnd": chown, "CapEff": "", "CapPrm": "", "CapInh": chown, "CapAmb": ""}},
@@ -149,7 +153,7 @@ func TestDefaultOpenFilesAreTheCallers(t *testing.T) {
 func TestUser(t *testing.T) {
 	harness.NeedRoot(t)
 	c := start(t, func(s *specs.Spec) {
-		s.Process.User = specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{5, 1002, 7}, Umask: ptr(uint32(0o027))}
+		s.Process.User = specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{5, 1002, 7}, Umask: new(uint32(0o027))}
 	})
 	equal(t, "Uid", "1000 1000 1000 1000", status(t, c.pid, "Uid"))
 	equal(t, "Gid", "1001 1001 1001 1001", status(t, c.pid, "Gid"))
@@ -243,7 +247,7 @@ func TestOOMScoreAdj(t *testing.T) {
 	harness.NeedRoot(t)
 	own := read(t, "/proc/self/oom_score_adj")
 	t.Run("as configured", func(t *testing.T) {
-		expect(t, "cat /proc/self/oom_score_adj", "321", func(s *specs.Spec) { s.Process.OOMScoreAdj = ptr(321) })
+		expect(t, "cat /proc/self/oom_score_adj", "321", func(s *specs.Spec) { s.Process.OOMScoreAdj = new(321) })
 	})
 	t.Run("inherited", func(t *testing.T) { expect(t, "cat /proc/self/oom_score_adj", own, nil) })
 }

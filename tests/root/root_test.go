@@ -1,8 +1,8 @@
 // Package root_test runs containers with the real binary, as root, and reads the truth
 // back from inside them or from /proc, never from what the runtime says of itself.
 //
-// GANTRY_RUNTIME=/usr/sbin/runc runs the same tests against another runtime, which proves
-// the tests more than the runtime.
+// GANTRY_RUNTIME=/usr/sbin/runc GANTRY_ANY_TEXT=1 runs the same tests against another
+// runtime, whatever words it has for its errors, which proves the tests more than the runtime.
 package root_test
 
 import (
@@ -57,6 +57,9 @@ func wantFailure(t *testing.T, r harness.Result, words ...string) {
 	t.Helper()
 	if r.Code == 0 || r.Stdout != "" {
 		t.Errorf("exit %d, stdout %q; want a failure", r.Code, r.Stdout)
+	}
+	if os.Getenv("GANTRY_ANY_TEXT") != "" {
+		return
 	}
 	for _, w := range words {
 		if !strings.Contains(r.Stderr, w) {
@@ -183,5 +186,3 @@ func atoi(t *testing.T, s string) int64 {
 	}
 	return n
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -35,7 +35,7 @@ func withoutNNP(edit change) change {
 
 func TestSeccompErrno(t *testing.T) {
 	rule := mkdirRule(specs.ActErrno)
-	rule.ErrnoRet = ptr(uint(unix.ENOSPC))
+	rule.ErrnoRet = new(uint(unix.ENOSPC))
 	for name, edit := range map[string]change{"with noNewPrivileges": filter(rule), "without it": withoutNNP(filter(rule))} {
 		t.Run(name, func(t *testing.T) {
 			for _, run := range []string{"compiled", "cached"} {
@@ -128,7 +128,7 @@ func answer(l *net.UnixListener, errno unix.Errno) (state specs.ContainerProcess
 	if err != nil {
 		return state, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	buf, oob := make([]byte, 1<<16), make([]byte, 1024)
 	n, oobn, _, _, err := conn.ReadMsgUnix(buf, oob)
 	if err != nil {

@@ -43,7 +43,7 @@ func (c *console) take() *os.File {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	name, oob := make([]byte, 100), make([]byte, 100)
 	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
 	if err != nil {

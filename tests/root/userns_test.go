@@ -93,7 +93,7 @@ func TestUserNamespaceIsPrivilegedInside(t *testing.T) {
 		mapped(s)
 		grant(s, "CAP_SYS_ADMIN")
 		s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"}
-		s.Process.OOMScoreAdj = ptr(500)
+		s.Process.OOMScoreAdj = new(500)
 		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}
 	})
 	equal(t, "hostname", "renamed", c.exec("hostname renamed; hostname"))
