@@ -164,7 +164,9 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	case *plan.Commit:
 		return c.commit(p)
 	case *plan.SendSeccompFD:
-		return sendListener(a, p, c.st, Creating)
+		st := *c.st
+		st.Init.PID = p.PID // not recorded yet: Commit comes later
+		return sendListener(a, p, &st, Creating)
 	}
 	bug.Found("nobody performs " + op.Do.String())
 	return nil

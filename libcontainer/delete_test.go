@@ -35,6 +35,7 @@ func TestDelete(t *testing.T) {
 			if c.live || c.processInSharedPIDOnly {
 				p.join(t, cgroups)
 			}
+			st.Init = state.Process{PID: os.Getpid(), StartTime: 1} // one that ended
 			if c.live {
 				st.Init = p.identify(t)
 			}
@@ -56,6 +57,20 @@ func TestDelete(t *testing.T) {
 				p.diedOf(t)
 			}
 		})
+	}
+}
+
+func TestDeleteOfAKilledCreationEndsNobodyElse(t *testing.T) {
+	r := &Runtime{Root: t.TempDir()}
+	cgroups := testCgroups(t)
+	p := startProgram(t).join(t, cgroups)
+	made(t, r, &state.State{ID: "c", CgroupPaths: cgroups})
+	if err := r.Delete("c", true); err != nil {
+		t.Error(err)
+	}
+	gone(t, r.Root+"/c")
+	if !p.lives() {
+		t.Error("a process that was in the cgroup before was killed")
 	}
 }
 

@@ -99,48 +99,58 @@ func TestBranches(t *testing.T) {
 
 		{"a directory is covered by the empty one", mask, nil, prepared + "openat2 p, open_tree, move_mount"},
 		{
-			"a file is covered by /dev/null", mask, answers{"openat2 p": {unix.ENOTDIR, 0}},
+			"a file is covered by /dev/null", mask,
+			answers{"openat2 p": {unix.ENOTDIR, 0}},
 			prepared + "openat2 p: ENOTDIR, openat2 p, open_tree, move_mount",
 		},
 		{
-			"what is missing needs no mask", mask, answers{"openat2 p": {missing}},
+			"what is missing needs no mask", mask,
+			answers{"openat2 p": {missing}},
 			prepared + "openat2 p: ENOENT, openat2 p: ENOENT",
 		},
 		{
-			"a path that goes round in circles is no reason to go without", mask, answers{"openat2 p": {unix.ELOOP}},
+			"a path that goes round in circles is no reason to go without", mask,
+			answers{"openat2 p": {unix.ELOOP}},
 			prepared + "openat2 p fails: ELOOP",
 		},
 		{"a missing path need not be read-only", &plan.ReadonlyPath{Path: "/p"}, answers{"openat2 p": {missing}}, "openat2 p: ENOENT"},
 
 		{"a target that exists", bind, nil, "open_tree /src, openat2 a/b, move_mount"},
 		{
-			"a directory's target is made a directory", bind, answers{"openat2 a/b": {missing, 0}},
+			"a directory's target is made a directory", bind,
+			answers{"openat2 a/b": {missing, 0}},
 			"open_tree /src, openat2 a/b: ENOENT, openat ., mkdirat a, openat2 a, mkdirat b, openat2 a/b, move_mount",
 		},
 		{
-			"a file's target is made a file", bind, answers{"openat2 a/b": {missing, 0}, "openat .": {unix.ENOTDIR}},
+			"a file's target is made a file", bind,
+			answers{"openat2 a/b": {missing, 0}, "openat .": {unix.ENOTDIR}},
 			"open_tree /src, openat2 a/b: ENOENT, openat .: ENOTDIR, mkdirat a, openat2 a, mknodat b, openat2 a/b, move_mount",
 		},
 		{
-			"the runtime makes a directory behind a dangling link", bind, answers{"openat2 a/b": {missing, missing, 0}},
+			"the runtime makes a directory behind a dangling link", bind,
+			answers{"openat2 a/b": {missing, missing, 0}},
 			"open_tree /src, openat2 a/b: ENOENT, openat ., mkdirat a, openat2 a, mkdirat b, openat2 a/b: ENOENT, write, read, openat2 a/b, move_mount",
 		},
 		{
-			"and a file", bind, answers{"openat2 a/b": {missing, missing, 0}, "openat .": {unix.ENOTDIR}, "openat2 a": {missing}},
+			"and a file", bind,
+			answers{"openat2 a/b": {missing, missing, 0}, "openat .": {unix.ENOTDIR}, "openat2 a": {missing}},
 			"open_tree /src, openat2 a/b: ENOENT, openat .: ENOTDIR, mkdirat a, openat2 a: ENOENT, openat2 a/b: ENOENT, write, read, openat2 a/b, move_mount",
 		},
 		{
-			"a target that can't be made", bind, answers{"openat2 a/b": {missing}},
+			"a target that can't be made", bind,
+			answers{"openat2 a/b": {missing}},
 			"open_tree /src, openat2 a/b: ENOENT, openat ., mkdirat a, openat2 a, mkdirat b, openat2 a/b: ENOENT, write, read, openat2 a/b fails: ENOENT",
 		},
 
 		{"a directory that exists", dir, nil, "openat2 a/b"},
 		{
-			"parents that exist", dir, answers{"openat2 a/b": {missing, 0}, "mkdirat a": {exists}},
+			"parents that exist", dir,
+			answers{"openat2 a/b": {missing, 0}, "mkdirat a": {exists}},
 			"openat2 a/b: ENOENT, mkdirat a: EEXIST, openat2 a, mkdirat b, openat2 a/b",
 		},
 		{
-			"a parent that dangles leaves the rest to the runtime", dir, answers{"openat2 a/b": {missing, missing, 0}, "openat2 a": {missing}},
+			"a parent that dangles leaves the rest to the runtime", dir,
+			answers{"openat2 a/b": {missing, missing, 0}, "openat2 a": {missing}},
 			"openat2 a/b: ENOENT, mkdirat a, openat2 a: ENOENT, openat2 a/b: ENOENT, write, read, openat2 a/b",
 		},
 
@@ -167,10 +177,13 @@ func TestBranches(t *testing.T) {
 		{"a cgroup that only tracks may be missed", &plan.JoinCgroups{Hierarchies: []string{"systemd"}, MayFail: true}, answers{"write 0": {unix.EACCES}}, "write 0: EACCES"},
 		{"one with limits may not", &plan.JoinCgroups{Hierarchies: []string{"memory"}}, answers{"write 0": {unix.EACCES}}, "write 0 fails: EACCES"},
 		{
-			"cgroup2 that can't be mounted is bound", &plan.CgroupMount{Destination: "/c", Fallback: "/cg/own"}, answers{"mount cgroup": {unix.EPERM}},
+			"cgroup2 that can't be mounted is bound", &plan.CgroupMount{Destination: "/c", Fallback: "/cg/own"},
+			answers{"mount cgroup": {unix.EPERM}},
 			"openat2 c, fchdir, mount cgroup: EPERM, open_tree /cg/own, move_mount",
 		},
 		{"cgroup2 that can be mounted is not", &plan.CgroupMount{Destination: "/c", Fallback: "/cg/own"}, nil, "openat2 c, fchdir, mount cgroup"},
+		{"the old root is let go of", &plan.PivotRoot{}, nil, "fchdir, openat2 /, pivot_root ., fchdir, mount ., umount2 ., chdir /"},
+		{"without a mount namespace there is chroot", &plan.Chroot{Rootfs: "/b"}, nil, "openat2 /b, fchdir, chroot ., chdir /"},
 		{"there may be nothing to fall back to", &plan.CgroupMount{Destination: "/c"}, answers{"mount cgroup": {unix.EPERM}}, "openat2 c, fchdir, mount cgroup fails: EPERM"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,8 +3,6 @@ package launch
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,135 +15,9 @@ import (
 // The tests of this file replay small programs for real, in a forked child of the test.
 // hack/test-arches runs them as code of the other architectures, too.
 
-// replayed is what came of a program.
-type replayed struct {
-	arena   *arena
-	pid     int
-	status  int         // exit status
-	reports [][2]uint32 // what the child sent: id, errno
-}
-
-// marks are words that steps of a test set, to tell which of them ran.
-type marks []slot
-
-// replayProgram lets a child replay what build appends. The code is copied to where code
-// says, nil for its place in the arena.
-func replayProgram(t *testing.T, code func(*arena) uintptr, build func(*program)) *replayed {
-	t.Helper()
-	a, err := newArena()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.free)
-	exe, err := a.mapCode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(exe)
-	at := a.code()
-	if code != nil {
-		at = code(a)
-	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	reports := os.NewFile(uintptr(pipe[0]), "reports")
-	defer reports.Close()
-	p := newProgram(a)
-	build(p)
-	if a.full {
-		t.Fatal("the program does not fit")
-	}
-	*a.header() = header{
-		steps: uint64(a.firstStep()), end: uint64(a.step), slots: uint64(a.word(0)), reportFD: uint64(pipe[1]),
-		report: [2]uint32{noReport, 0},
-	}
-	r := &replayed{arena: a, pid: forkReplay(t, at, a.base)}
-	unix.Close(pipe[1])
-	var status unix.WaitStatus
-	if _, err := unix.Wait4(r.pid, &status, 0, nil); err != nil {
-		t.Fatal(err)
-	}
-	if r.status = status.ExitStatus(); !status.Exited() {
-		t.Fatalf("the child ended by %v", status.Signal())
-	}
-	text, err := io.ReadAll(reports)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; len(text) >= 8; text = text[8:] {
-		r.reports = append(r.reports, [2]uint32{binary.NativeEndian.Uint32(text), binary.NativeEndian.Uint32(text[4:])})
-	}
-	return r
-}
-
-// forkReplay makes the child: as a launch does, or where clone3 is missing (qemu's user
-// emulation) by clone.
-func forkReplay(t *testing.T, code, header uintptr) int {
-	t.Helper()
-	pid, errno := spawn(&cloneArgs{exitSignal: uint64(unix.SIGCHLD)}, code, header)
-	if errno == unix.ENOSYS {
-		pid, errno = spawnByClone(code, header)
-	}
-	if errno != 0 {
-		t.Fatalf("fork: %v", errno)
-	}
-	return int(pid)
-}
-
-//go:noinline
-//go:norace
-//go:nosplit
-func spawnByClone(code, header uintptr) (pid uintptr, errno unix.Errno) {
-	runtimeBeforeFork()
-	pid, errno = rawClone()
-	if errno != 0 || pid != 0 {
-		runtimeAfterFork()
-		return pid, errno
-	}
-	enter(code, header)
-	return 0, 0
-}
-
-//go:noinline
-//go:norace
-//go:nosplit
-func rawClone() (uintptr, unix.Errno) {
-	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	return pid, errno
-}
-
-// emulated reports whether the test runs under qemu's user emulation.
-func emulated() bool {
-	_, _, errno := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
-	return errno == unix.ENOSYS
-}
-
-// exit ends a program with success: what falls off its end exits with 1.
-func (p *program) exit(status int) { p.call(unix.SYS_EXIT_GROUP, status) }
-
-// mark appends a step that tells that it ran.
-func (m *marks) mark(p *program) *step {
-	s := p.slot()
-	*m = append(*m, s)
-	return p.set(1).to(s)
-}
-
-// ran are the numbers of the marks that were set.
-func (m marks) ran(a *arena) string {
-	var list []string
-	for i, s := range m {
-		if a.slot(s) == 1 {
-			list = append(list, strconv.Itoa(i))
-		}
-	}
-	return strings.Join(list, " ")
-}
-
 func TestLoopStoresResults(t *testing.T) {
 	var pid, last slot
-	r := replayProgram(t, nil, func(p *program) {
+	r := replayProgram(t, 0, func(p *program) {
 		pid = p.slot()
 		p.call(unix.SYS_GETPID).to(pid)
 		for last < maxSlots-1 {
@@ -180,7 +52,7 @@ func TestLoopPassesEveryArgument(t *testing.T) {
 	}
 	for in := range 8 { // none, each alone, all from slots
 		var seen uint64
-		r := replayProgram(t, nil, func(p *program) {
+		r := replayProgram(t, 0, func(p *program) {
 			addr := p.arena.end() - page
 			args := []any{uint64(addr), page, unix.PROT_READ, unix.MAP_PRIVATE | unix.MAP_FIXED, file, page}
 			for i := range args {
@@ -299,7 +171,7 @@ func TestLoopSkips(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var m marks
-			r := replayProgram(t, nil, func(p *program) {
+			r := replayProgram(t, 0, func(p *program) {
 				c.build(p, &m)
 				p.exit(0)
 			})
@@ -341,7 +213,7 @@ func TestLoopReports(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var m marks
-			r := replayProgram(t, nil, func(p *program) {
+			r := replayProgram(t, 0, func(p *program) {
 				c.build(p)
 				if c.want != nil {
 					m.mark(p)
@@ -374,7 +246,7 @@ func emptyPipe(t *testing.T) int {
 
 // TestLoopReportsWithoutAPipe is the case of a filter that refuses the write.
 func TestLoopReportsWithoutAPipe(t *testing.T) {
-	r := replayProgram(t, nil, func(p *program) {
+	r := replayProgram(t, 0, func(p *program) {
 		p.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), 0).ok(unix.ENOSYS)
 		p.call(unix.SYS_FCHDIR, badFD)
 	})
@@ -390,7 +262,7 @@ func TestLoopReportsWithoutAPipe(t *testing.T) {
 // proc_pid_io(5).
 func TestLoopRepeatsInterruptedCalls(t *testing.T) {
 	const tries, half = 64, 2048
-	r := replayProgram(t, nil, func(p *program) {
+	r := replayProgram(t, 0, func(p *program) {
 		io, to := p.slot(), uint64(p.arena.base)+scratchOffset
 		count := func(to uint64) {
 			p.call(unix.SYS_OPENAT, atFDCWD, "/proc/self/io", unix.O_RDONLY, 0).to(io)
@@ -440,7 +312,7 @@ func TestLoopEndsAtItsMark(t *testing.T) {
 // TestLoopRunsAnywhere copies the code to odd places: it must refer to nothing around it.
 func TestLoopRunsAnywhere(t *testing.T) {
 	for _, offset := range []uintptr{0, 64, 2048} {
-		r := replayProgram(t, func(a *arena) uintptr { return copyOfCode(t, offset) }, func(p *program) {
+		r := replayProgram(t, copyOfCode(t, offset), func(p *program) {
 			pid := p.slot()
 			p.call(unix.SYS_GETPID).to(pid)
 			p.call(unix.SYS_CLOSE, badFD).ok(unix.EBADF)
@@ -475,7 +347,7 @@ func TestLoopRunsAlone(t *testing.T) {
 		t.Skip("qemu's own memory is in the way")
 	}
 	var m marks
-	r := replayProgram(t, nil, func(p *program) {
+	r := replayProgram(t, 0, func(p *program) {
 		w := &lowering{program: p, l: &Launch{exe: badFD, sealed: true}}
 		w.sealExe()
 		p.stepAt(uint32(len(p.ops) - 1)).ok(unix.EBADF) // no descriptor to be closed here

@@ -188,6 +188,9 @@ func (c *compiler) commit() {
 	if c.ns.user() {
 		c.rlimits(Runtime, c.proc)
 	}
+	if c.confinedEarly() {
+		c.confine(c.proc, c.Seccomp)
+	}
 	c.add(Runtime, "process", &Commit{})
 	if !c.Start {
 		c.add(Child, "process", &AwaitStart{})
@@ -198,5 +201,17 @@ func (c *compiler) commit() {
 	}
 }
 
+// confinedEarly reports whether the filter is loaded before the wait for `start`: only
+// the runtime that made the child can fetch a listener out of it, and that one is gone then.
+func (c *compiler) confinedEarly() bool {
+	return !c.Start && c.Seccomp != nil && c.Seccomp.Notify
+}
+
 // execute ends in the user's program.
-func (c *compiler) execute() { c.finish(c.proc, c.Seccomp) }
+func (c *compiler) execute() {
+	if c.confinedEarly() {
+		c.program(c.proc)
+		return
+	}
+	c.finish(c.proc, c.Seccomp)
+}

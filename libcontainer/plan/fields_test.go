@@ -66,13 +66,13 @@ func fields(t reflect.Type, path string) (list []string) {
 	case reflect.Map:
 		return fields(t.Elem(), path+".*")
 	case reflect.Struct:
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			at := strings.TrimPrefix(path+"."+name, ".")
-			if t.Field(i).Anonymous {
+			if f.Anonymous {
 				at = path
 			}
-			list = append(list, fields(t.Field(i).Type, at)...)
+			list = append(list, fields(f.Type, at)...)
 		}
 		return list
 	}

@@ -57,6 +57,12 @@ func (c *compiler) seccompNeedsAdmin(p *specs.Process) bool {
 
 // finish loads the filter as late as possible and executes the program.
 func (c *compiler) finish(p *specs.Process, filter *Seccomp) {
+	c.confine(p, filter)
+	c.program(p)
+}
+
+// confine takes the last privileges: from here on the filter holds.
+func (c *compiler) confine(p *specs.Process, filter *Seccomp) {
 	if p.NoNewPrivileges {
 		c.add(Child, "process.noNewPrivileges", &NoNewPrivileges{})
 	}
@@ -77,6 +83,9 @@ func (c *compiler) finish(p *specs.Process, filter *Seccomp) {
 		}
 		c.add(Child, "process.capabilities", &SetCapabilities{Capabilities: capabilities(caps, c.Facts.LastCap)})
 	}
+}
+
+func (c *compiler) program(p *specs.Process) {
 	c.add(Child, "process.args", &Execute{Args: p.Args, Env: p.Env, FindHome: !hasHome(p.Env)})
 }
 

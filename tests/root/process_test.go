@@ -202,7 +202,16 @@ func TestWorkingDirectory(t *testing.T) {
 	t.Run("is a file", func(t *testing.T) { refuse(t, in("/etc/passwd", nil), "cwd", "not a directory") })
 	t.Run("is relative", func(t *testing.T) { refuse(t, in("etc", nil), "process.cwd") })
 	t.Run("leads to a descriptor of the host", func(t *testing.T) { // CVE-2024-21626
-		refuse(t, in("/proc/self/fd/7", nil), "cwd")
+		harness.NeedRoot(t)
+		dir, err := os.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		e := harness.New(t)
+		r := e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{dir} },
+			"run", "--preserve-fds", "1", "-b", e.Bundle("pwd", in("/proc/self/fd/3", nil)), e.ID("c"))
+		wantFailure(t, r, "cwd")
 	})
 }
 
@@ -254,7 +263,17 @@ func TestOOMScoreAdj(t *testing.T) {
 
 func TestSignalsAndSession(t *testing.T) {
 	harness.NeedRoot(t)
-	c := start(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+	e := harness.New(t)
+	c := &container{Env: e, t: t, id: e.ID("c")}
+	// A caller that ignores signals, as nohup(1) and many daemons do.
+	r := e.RunWith(func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{"sh", "-c", `trap '' HUP PIPE USR1; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/sh"
+	}, "run", "-d", "-b", e.Bundle("", func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} }), c.id)
+	if r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	c.pid = e.State(c.id).Pid
 	equal(t, "blocked signals", "", strings.TrimLeft(status(t, c.pid, "SigBlk"), "0"))
 	equal(t, "ignored signals", "", strings.TrimLeft(status(t, c.pid, "SigIgn"), "0"))
 	stat := strings.Fields(proc(t, c.pid, "stat"))
@@ -264,4 +283,27 @@ func TestSignalsAndSession(t *testing.T) {
 		t.Fatal(errno)
 	}
 	equal(t, "personality", fmt.Sprintf("%08x", personality), proc(t, c.pid, "personality"))
+}
+
+func TestStdioBelongsToTheUser(t *testing.T) {
+	harness.NeedRoot(t)
+	const reopen = "for fd in 1 2; do echo $fd >/proc/self/fd/$fd || echo no $fd; done"
+	for name, edit := range map[string]change{
+		"a user":                     func(s *specs.Spec) { s.Process.User.UID = 1000 },
+		"root of a user namespace":   mapped,
+		"a user of a user namespace": func(s *specs.Spec) { mapped(s); s.Process.User.UID = 1000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := harness.New(t)
+			r := e.RunWith(func(cmd *exec.Cmd) {
+				cmd.Args = append([]string{"sh", "-c", `("$@" | cat) 2>&1 | cat`, "sh", cmd.Path}, cmd.Args[1:]...)
+				cmd.Path = "/bin/sh"
+			}, "run", "-b", e.Bundle(reopen, edit), e.ID("c"))
+			for _, fd := range []string{"1", "2"} {
+				if !strings.Contains(r.Stdout, fd+"\n") || strings.Contains(r.Stdout, "no "+fd) {
+					t.Errorf("descriptor %s can't be opened again: %q", fd, r.Stdout)
+				}
+			}
+		})
+	}
 }

@@ -133,7 +133,10 @@ func TestRootfsPropagation(t *testing.T) {
 			shared := filepath.Join(t.TempDir(), "shared")
 			harness.Reachable(t, filepath.Dir(shared))
 			tmpfs(t, shared, 0, unix.MS_SHARED)
-			tmpfs(t, filepath.Join(shared, "other"), 0, unix.MS_SHARED)
+			// Letting go of the old root must not unmount anything of the host's.
+			other := filepath.Join(t.TempDir(), "other")
+			tmpfs(t, other, 0, unix.MS_SHARED)
+			tmpfs(t, filepath.Join(other, "below"), 0, unix.MS_SHARED)
 			if err := os.CopyFS(filepath.Join(shared, "bundle"), os.DirFS(bundle)); err != nil {
 				t.Fatal(err)
 			}

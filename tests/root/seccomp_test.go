@@ -186,6 +186,36 @@ func TestSeccompNotify(t *testing.T) {
 	}
 }
 
+// TestSeccompNotifyOfACreatedContainer: create hands the listener over, for it alone can; the
+// program that start lets go on is then at the agent's mercy.
+func TestSeccompNotifyOfACreatedContainer(t *testing.T) {
+	harness.NeedRoot(t)
+	for name, nnp := range map[string]bool{"with noNewPrivileges": true, "without it": false} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "s")
+			got := listener(t, socket, unix.ENOTEMPTY)
+			e := harness.New(t)
+			id := e.ID("c")
+			bundle := e.Bundle("mkdir /new; true", func(s *specs.Spec) {
+				filter(mkdirRule(specs.ActNotify))(s)
+				s.Process.NoNewPrivileges = nnp
+				s.Linux.Seccomp.ListenerPath = socket
+			})
+			e.MustRun("create", "-b", bundle, id)
+			e.MustRun("start", id)
+			n := <-got
+			if n.answer != nil {
+				t.Fatal(n.answer)
+			}
+			equal(t, "state", []any{id, specs.StateCreating}, []any{n.state.State.ID, n.state.State.Status})
+			if n.state.Pid <= 0 || n.state.Pid != n.state.State.Pid {
+				t.Errorf("pid %d, pid of the container %d", n.state.Pid, n.state.State.Pid)
+			}
+			e.WaitStatus(id, specs.StateStopped)
+		})
+	}
+}
+
 func TestSeccompListenerIsMissing(t *testing.T) {
 	refuse(t, func(s *specs.Spec) {
 		filter(mkdirRule(specs.ActNotify))(s)
