@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -206,7 +207,7 @@ func (p *Process) release() error {
 // abandon kills and reaps what was made of the child.
 func (p *Process) abandon() {
 	_ = p.adopt()
-	for _, pid := range []int{p.first, p.PID} {
+	for _, pid := range slices.Compact([]int{p.first, p.PID}) { // one process before it forks; its pid is free once reaped
 		if pid > 0 {
 			_ = unix.Kill(pid, unix.SIGKILL)
 			reap(pid)
