@@ -3,7 +3,9 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
@@ -89,6 +91,9 @@ func (c *creation) build(start bool) error {
 	}
 	if c.proc, err = l.Run(); err != nil {
 		return c.explain(err)
+	}
+	if start && diedOfMemory(c.in.spec, c.set, c.st) {
+		return errOOM
 	}
 	return c.handOver()
 }
@@ -204,15 +209,40 @@ func (c *creation) save(p *launch.Process) error {
 	return c.dir.Save(c.st)
 }
 
-// explain adds what the errno alone does not tell.
+// errOOM words what the errno, or the silence of a killed process, does not tell.
+var errOOM = errors.New("linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)")
+
+// explain adds what the error alone does not tell.
 func (c *creation) explain(err error) error {
-	if !errors.Is(err, launch.ErrVanished) || c.set == nil {
-		return err
-	}
-	if n, oomErr := c.set.OOMKills(); oomErr == nil && n > 0 {
-		return errors.New("linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)")
+	if errors.Is(err, launch.ErrVanished) && oomKilled(c.set) {
+		return errOOM
 	}
 	return err
+}
+
+// diedOfMemory reports whether a limit was too small for execve itself: the process is
+// killed after the point of no return, where it can report nothing.
+func diedOfMemory(spec *specs.Spec, set *cgroup.Set, st *state.State) bool {
+	if spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil || !oomKilled(set) {
+		return false
+	}
+	pidfd, err := openInit(st.Init)
+	if err != nil {
+		return errors.Is(err, ErrNotRunning)
+	}
+	defer unix.Close(pidfd)
+	const dying = time.Second // the kill is counted before its victim is gone
+	dead, err := waitReadable(pidfd, dying)
+	return err == nil && dead
+}
+
+// oomKilled reports whether the kernel killed a process of the cgroups for want of memory.
+func oomKilled(set *cgroup.Set) bool {
+	if set == nil {
+		return false
+	}
+	n, err := set.OOMKills()
+	return err == nil && n > 0
 }
 
 // undo removes a container that did not come to be.

@@ -208,6 +208,9 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
+	if e.spec.Linux != nil {
+		in.UIDMappings = e.spec.Linux.UIDMappings
+	}
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)
 	}

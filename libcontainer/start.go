@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -83,6 +84,9 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	}
 	if err := launch.Start(socket, spec.Process.Args); err != nil {
 		return err
+	}
+	if diedOfMemory(spec, cgroup.FromState(st.CgroupPaths), st) {
+		return errOOM
 	}
 	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("remove start socket: %w", err)

@@ -20,6 +20,7 @@ type lowering struct {
 	mode                 slot // of the target of a tmpfs, see targetDirMode; made when first needed
 	fork                 *step
 	rootfs               string // on the host; "" before MakeRoot
+	changed              slot   // 1 once ChangeDir succeeded as root
 	waited               bool   // AwaitStart is behind: reports go to `start`
 	userNS, joinedUserNS bool
 	preserve             int // descriptors from 3 on that the program gets

@@ -54,9 +54,17 @@ func (w *lowering) setUser(a *plan.SetUser) {
 	w.call(unix.SYS_SETRESUID, int(a.UID), int(a.UID), int(a.UID))
 }
 
-// ownStdio changes the owner of pipes, sockets and terminals among stdio that belong to
-// somebody else.
+// ownStdio changes the owner of what is stdio.
 func (w *lowering) ownStdio(a *plan.OwnStdio) {
+	for _, fd := range ownable(a.UID, w.userNS) {
+		w.call(unix.SYS_FCHOWN, fd, int(a.UID), uint64(^uint32(0))).okAny()
+	}
+}
+
+// ownable are the pipes, sockets and terminals among stdio that belong to somebody else
+// than the user. In a user namespace the numbers of owners do not compare.
+func ownable(uid uint32, userNS bool) []int {
+	var fds []int
 	for fd := range 3 {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
@@ -64,18 +72,37 @@ func (w *lowering) ownStdio(a *plan.OwnStdio) {
 		}
 		kind := st.Mode & unix.S_IFMT
 		isPTY := kind == unix.S_IFCHR && unix.Major(st.Rdev) >= 136 && unix.Major(st.Rdev) <= 143
-		if (kind != unix.S_IFIFO && kind != unix.S_IFSOCK && !isPTY) || (st.Uid == a.UID && !w.userNS) {
-			continue
+		if (kind == unix.S_IFIFO || kind == unix.S_IFSOCK || isPTY) && (st.Uid != uid || userNS) {
+			fds = append(fds, fd)
 		}
-		w.call(unix.SYS_FCHOWN, fd, int(a.UID), uint64(^uint32(0))).okAny()
 	}
+	return fds
 }
 
 // changeDir refuses magic links: /proc/self/fd/N could lead to the host (CVE-2024-21626).
+// What came of the first try, as root, is kept in a slot.
 func (w *lowering) changeDir(a *plan.ChangeDir) {
-	w.openat2(w.root, relative(a.Path), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
-	w.call(unix.SYS_FCHDIR, w.cur)
+	open := func() *step {
+		return w.openat2(w.root, relative(a.Path), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
+	}
+	enter := func() *step { return w.call(unix.SYS_FCHDIR, w.cur) }
+	if a.AsRoot {
+		w.changed = w.slot()
+		w.set(0).to(w.changed)
+		opened := open().ok(unix.EACCES, unix.EPERM)
+		entered := enter().ok(unix.EACCES, unix.EPERM)
+		w.set(1).to(w.changed)
+		w.onError(entered)
+		w.close(w.cur)
+		w.onError(opened)
+		return
+	}
+	done := w.call(0, w.changed)
+	done.nr = opSet
+	open()
+	enter()
 	w.close(w.cur)
+	w.onPositive(done)
 }
 
 // findProgram stores the address of the program's path. It is looked up before any

@@ -22,6 +22,10 @@ func (l *Launch) perform(op *plan.Op, p *Process) error {
 		return l.openSources(op, a)
 	case *plan.WriteIDMaps:
 		return p.writeIDMaps(op, a)
+	case *plan.OwnStdio:
+		for _, fd := range ownable(a.UID, false) {
+			_ = unix.Fchown(fd, int(a.UID), -1) // a file that can't be given away stays as it is
+		}
 	case *plan.FindHome:
 		p.findHome(a)
 	case *plan.SetRlimit:

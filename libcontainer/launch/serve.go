@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"unsafe"
 
@@ -23,12 +22,11 @@ func (p *Process) fork(clone *plan.Op) error {
 	*h = header{
 		steps: uint64(p.arena.firstStep()), end: uint64(p.arena.step),
 		slots: uint64(p.arena.word(0)), reportFD: uint64(l.sync),
-		report: [2]uint32{noReport, 0},
+		report: [2]uint32{noReport, 0}, pidfd: -1,
 	}
-	pidfd := int32(-1)
 	args := &cloneArgs{
 		flags:      uint64(cloneFlags(do.New)) | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
-		pidfd:      uint64(uintptr(unsafe.Pointer(&pidfd))),
+		pidfd:      uint64(uintptr(unsafe.Pointer(&h.pidfd))),
 		exitSignal: uint64(unix.SIGCHLD),
 	}
 	if do.IntoCgroup {
@@ -40,11 +38,10 @@ func (p *Process) fork(clone *plan.Op) error {
 		args.cgroup = uint64(l.keep(dir))
 	}
 	pid, errno := spawn(args, p.arena.code(), p.arena.base)
-	runtime.KeepAlive(&pidfd)
 	if errno != 0 {
 		return &Error{Field: clone.Field, Op: clone.Do, Call: "clone3", Errno: errno}
 	}
-	p.PID, p.PIDFD = int(pid), int(pidfd)
+	p.PID, p.PIDFD = int(pid), int(h.pidfd)
 	if p.words.fork != nil {
 		p.first = p.PID
 	}

@@ -34,4 +34,5 @@ type header struct {
 	slots      uint64
 	reportFD   uint64
 	report     [2]uint32 // {id, errno}: written here before it is sent
+	pidfd      int32     // for the parent, from clone3: an address on Go's stack could move under it
 }

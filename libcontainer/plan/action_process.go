@@ -70,8 +70,12 @@ type OwnStdio struct{ UID uint32 }
 // SetUmask sets the file mode creation mask, umask(2).
 type SetUmask struct{ Mask uint32 }
 
-// ChangeDir changes the working directory, never through a magic link.
-type ChangeDir struct{ Path string }
+// ChangeDir changes the working directory, never through a magic link. AsRoot it may be
+// refused; without, it does nothing if that was not.
+type ChangeDir struct {
+	Path   string
+	AsRoot bool
+}
 
 // FindProgram looks the program up, so that a missing one is an error of create.
 type FindProgram struct {
@@ -159,9 +163,14 @@ func (a *SetUser) String() string {
 	}
 	return s
 }
-func (a *OwnStdio) String() string  { return "give stdio to user " + number(a.UID) }
-func (a *SetUmask) String() string  { return "set umask " + octal(a.Mask) }
-func (a *ChangeDir) String() string { return "change directory to " + a.Path }
+func (a *OwnStdio) String() string { return "give stdio to user " + number(a.UID) }
+func (a *SetUmask) String() string { return "set umask " + octal(a.Mask) }
+func (a *ChangeDir) String() string {
+	if a.AsRoot {
+		return "change directory to " + a.Path + " as root, if it may"
+	}
+	return "change directory to " + a.Path + ", if root may not"
+}
 func (a *FindProgram) String() string {
 	return "find program " + a.Name
 }

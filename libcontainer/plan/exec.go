@@ -23,6 +23,8 @@ type ExecInput struct {
 	Cgroups      []string
 	NoNewKeyring bool
 	PreserveFDs  int
+	// UIDMappings are those of the container's user namespace, where they are known.
+	UIDMappings []specs.LinuxIDMapping
 	// DenySetgroups is set where the container's user namespace denies setgroups(2).
 	DenySetgroups bool
 }
@@ -67,6 +69,9 @@ func Exec(in *ExecInput) (*Plan, error) {
 // enter joins the container's cgroups and namespaces.
 func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	privileged := in.Facts.UID == 0
+	if ns.user() {
+		c.ownStdio(c.proc, in.UIDMappings)
+	}
 	c.add(Runtime, "process", &Clone{})
 	c.add(Child, "process", &CloseFDs{Preserve: in.PreserveFDs})
 	if privileged {

@@ -61,6 +61,7 @@ func without(list []string, kinds ...string) []string {
 func (c *compiler) birth() {
 	if c.ns.user() && c.Facts.UID == 0 {
 		c.openSources()
+		c.ownStdio(c.proc, c.linux.UIDMappings)
 	}
 	created := c.ns.created
 	if c.lateCgroupNS() {

@@ -74,6 +74,8 @@ func wrongs(p *plan.Plan) []string {
 		return list
 	}
 	last := len(p.Ops) - 1
+	tries := at["ChangeDir"]
+	add(len(tries) == 0 || tries[len(tries)-1] < at["SetUser"][0], "the user never tries to enter the directory")
 	add(at["Execute"][0] != last, "Execute is not the last operation")
 	for i := range at["Clone"][0] {
 		add(p.Ops[i].Actor == plan.Child, "the child acts before it exists")
@@ -104,7 +106,6 @@ func misplaced(at places) (list []string) {
 		{"DropBounding", "SetUser"},
 		{"SetUser", "KeepCapabilities"},
 		{"SetUser", "SetCapabilities"},
-		{"SetUser", "ChangeDir"},
 		{"SetUser", "FindProgram"},
 		{"ChangeDir", "FindProgram"},
 		{"ReadPasswd", "FindHome"},

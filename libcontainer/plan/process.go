@@ -30,9 +30,12 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 	last := c.Facts.LastCap
 	c.add(Child, "process.capabilities.bounding", &DropBounding{Drop: allCaps(last) &^ capSet(caps.Bounding, last)})
 	u := &p.User
-	if !p.Terminal {
+	if !p.Terminal && !(userNS && c.Facts.UID == 0) {
 		c.add(Child, "process.user", &OwnStdio{UID: u.UID})
 	}
+	// The user may lack the right to enter its directory (/root), and root may lack it where
+	// the user has it (NFS): whoever can, as in runc.
+	c.add(Child, "process.cwd", &ChangeDir{Path: p.Cwd, AsRoot: true})
 	c.add(Child, "process.user", &SetUser{UID: u.UID, GID: u.GID, Groups: u.AdditionalGids, KeepGroups: keepGroups})
 	mask := uint32(defaultUmask)
 	if u.Umask != nil {
@@ -46,6 +49,19 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 		c.add(Child, "process.capabilities", &KeepCapabilities{Capabilities: final, Extra: 1 << capSysAdmin})
 	} else {
 		c.add(Child, "process.capabilities", &SetCapabilities{Capabilities: final})
+	}
+}
+
+// ownStdio gives stdio to the user of a user namespace with the runtime's rights: within
+// the namespace, files of the host's users can't be given away.
+func (c *compiler) ownStdio(p *specs.Process, mappings []specs.LinuxIDMapping) {
+	if p.Terminal || c.Facts.UID != 0 {
+		return
+	}
+	for _, m := range mappings {
+		if off := p.User.UID - m.ContainerID; p.User.UID >= m.ContainerID && off < m.Size {
+			c.add(Runtime, "process.user", &OwnStdio{UID: m.HostID + off})
+		}
 	}
 }
 
