@@ -49,8 +49,9 @@ func endsProcess(sig unix.Signal) bool {
 	switch sig {
 	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // signalInit sends sig to the very process, never to another that got its pid.

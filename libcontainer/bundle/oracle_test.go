@@ -75,9 +75,8 @@ func differs(raw []byte) bool {
 			keys := open[len(open)-1]
 			if folded := strings.ToLower(strings.ToUpper(s)); keys[folded] || misspelt(s) {
 				return true
-			} else {
-				keys[folded] = true
 			}
+			keys[strings.ToLower(strings.ToUpper(s))] = true
 			isKey = false
 			continue
 		}
@@ -118,10 +117,10 @@ var fieldNames = sync.OnceValue(func() (names []string) {
 				return
 			}
 			seen[t] = true
-			for i := range t.NumField() {
-				name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			for f := range t.Fields() {
+				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 				names = append(names, name)
-				walk(t.Field(i).Type)
+				walk(f.Type)
 			}
 		}
 	}

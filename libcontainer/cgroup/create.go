@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -121,8 +122,8 @@ func parentOf(dir string) string {
 
 // undo removes the directories of a failed Create, the newest first.
 func undo(made []string) {
-	for i := len(made) - 1; i >= 0; i-- {
-		_ = unix.Rmdir(made[i])
+	for _, dir := range slices.Backward(made) {
+		_ = unix.Rmdir(dir)
 	}
 }
 

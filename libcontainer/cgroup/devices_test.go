@@ -105,21 +105,39 @@ func TestDeviceRulesHaveTheSameEffectOnBothVersions(t *testing.T) {
 		{"no rule denies everything", nil, ""},
 		{"deny all", []plan.DeviceRule{denyAll}, ""},
 		{"allow all", []plan.DeviceRule{allowAll}, all},
-		{"one device in full", []plan.DeviceRule{denyAll, rule(true, 'c', 1, 3, "rwm")},
-			"read null, write null, read+write null, mknod null"},
+		{
+			"one device in full",
+			[]plan.DeviceRule{denyAll, rule(true, 'c', 1, 3, "rwm")},
+			"read null, write null, read+write null, mknod null",
+		},
 		{"read only", []plan.DeviceRule{denyAll, rule(true, 'c', 1, 3, "r")}, "read null"},
-		{"read and write in two rules are not both", []plan.DeviceRule{denyAll, rule(true, 'c', 1, 3, "r"), rule(true, 'c', 1, -1, "w")},
-			"read null, write null, write zero"},
-		{"mknod of any device gives no access", []plan.DeviceRule{denyAll, rule(true, 'c', -1, -1, "m"), rule(true, 'b', -1, -1, "m")},
-			"mknod zero, mknod null"},
-		{"a whole major number", []plan.DeviceRule{denyAll, rule(true, 'c', 1, -1, "rw")},
-			"read null, write null, read+write null, read zero, write zero, read full"},
+		{
+			"read and write in two rules are not both",
+			[]plan.DeviceRule{denyAll, rule(true, 'c', 1, 3, "r"), rule(true, 'c', 1, -1, "w")},
+			"read null, write null, write zero",
+		},
+		{
+			"mknod of any device gives no access",
+			[]plan.DeviceRule{denyAll, rule(true, 'c', -1, -1, "m"), rule(true, 'b', -1, -1, "m")},
+			"mknod zero, mknod null",
+		},
+		{
+			"a whole major number",
+			[]plan.DeviceRule{denyAll, rule(true, 'c', 1, -1, "rw")},
+			"read null, write null, read+write null, read zero, write zero, read full",
+		},
 		{"a minor number of any major", []plan.DeviceRule{denyAll, rule(true, 'c', -1, 5, "r")}, "read zero"},
 		{"the other type does not count", []plan.DeviceRule{denyAll, rule(true, 'b', 1, 3, "rwm")}, ""},
-		{"deny one device", []plan.DeviceRule{allowAll, rule(false, 'c', 1, 3, "rwm")},
-			"read zero, write zero, read full, mknod zero"},
-		{"deny writing also denies read and write at once", []plan.DeviceRule{allowAll, rule(false, 'c', 1, 3, "w")},
-			"read null, read zero, write zero, read full, mknod zero, mknod null"},
+		{
+			"deny one device",
+			[]plan.DeviceRule{allowAll, rule(false, 'c', 1, 3, "rwm")},
+			"read zero, write zero, read full, mknod zero",
+		},
+		{
+			"deny writing also denies read and write at once",
+			[]plan.DeviceRule{allowAll, rule(false, 'c', 1, 3, "w")},
+			"read null, read zero, write zero, read full, mknod zero, mknod null",
+		},
 	}
 	for _, hierarchy := range []string{"devices", ""} {
 		version := map[string]string{"devices": "v1", "": "v2"}[hierarchy]

@@ -54,7 +54,7 @@ func onForChildren() string {
 
 // restore turns off what the tests turned on in the root of the v2 hierarchy.
 func restore(on string) {
-	for _, controller := range strings.Fields(onForChildren()) {
+	for controller := range strings.FieldsSeq(onForChildren()) {
 		if !strings.Contains(on, controller) {
 			_ = writeFile(mountRoot+"unified", subtreeFile, "-"+controller)
 		}

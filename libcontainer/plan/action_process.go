@@ -171,6 +171,7 @@ func (a *ChangeDir) String() string {
 	}
 	return "change directory to " + a.Path + ", if root may not"
 }
+
 func (a *FindProgram) String() string {
 	return "find program " + a.Name
 }

@@ -153,11 +153,10 @@ func sortedAccess(access string) string {
 
 // keepAccess returns the letters of access that keep wants.
 func keepAccess(access string, keep func(letter string) bool) string {
-	var kept string
-	for i := range len(access) {
-		if letter := access[i : i+1]; keep(letter) {
-			kept += letter
+	return strings.Map(func(letter rune) rune {
+		if keep(string(letter)) {
+			return letter
 		}
-	}
-	return kept
+		return -1
+	}, access)
 }

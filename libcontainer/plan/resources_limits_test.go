@@ -234,7 +234,6 @@ var notWrites = map[string]string{
 // written on a machine that has every controller, and to be refused by name on one that
 // has none.
 func TestEveryLimitIsWrittenOrRefused(t *testing.T) {
-	none := &host.Facts{Cgroup: host.Cgroup{Mode: host.CgroupV1}}
 	var walk func(typ reflect.Type, path string, set func(*specs.LinuxResources) reflect.Value)
 	walk = func(typ reflect.Type, path string, set func(*specs.LinuxResources) reflect.Value) {
 		for i := range typ.NumField() {
@@ -254,27 +253,35 @@ func TestEveryLimitIsWrittenOrRefused(t *testing.T) {
 			if notWrites[name] != "" {
 				continue
 			}
-			var res specs.LinuxResources
-			fill(field(&res))
-			facts := v1Facts(host.CgroupV1)
-			if name == "Memory.Swap" { // is nothing without a limit
-				one := int64(1)
-				res.Memory.Limit = &one
-			}
-			if name == "Unified" {
-				res.Unified, facts = map[string]string{"memory.high": "1"}, v2Facts()
-			}
-			if writes, err := resourceWrites(&res, facts); err != nil || len(writes) == 0 {
-				t.Errorf("%s is ignored where it can be set: %v", name, err)
-			}
-			if _, err := resourceWrites(&res, none); err == nil {
-				t.Errorf("%s is ignored where it can't be set", name)
-			}
+			expectWriteOrRefusal(t, name, field)
 		}
 	}
 	walk(reflect.TypeFor[specs.LinuxResources](), "", func(res *specs.LinuxResources) reflect.Value {
 		return reflect.ValueOf(res).Elem()
 	})
+}
+
+// expectWriteOrRefusal sets one field, on a machine with every controller and on one
+// with none.
+func expectWriteOrRefusal(t *testing.T, name string, field func(*specs.LinuxResources) reflect.Value) {
+	t.Helper()
+	var res specs.LinuxResources
+	fill(field(&res))
+	facts := v1Facts(host.CgroupV1)
+	if name == "Memory.Swap" { // is nothing without a limit
+		one := int64(1)
+		res.Memory.Limit = &one
+	}
+	if name == "Unified" {
+		res.Unified, facts = map[string]string{"memory.high": "1"}, v2Facts()
+	}
+	if writes, err := resourceWrites(&res, facts); err != nil || len(writes) == 0 {
+		t.Errorf("%s is ignored where it can be set: %v", name, err)
+	}
+	none := &host.Facts{Cgroup: host.Cgroup{Mode: host.CgroupV1}}
+	if _, err := resourceWrites(&res, none); err == nil {
+		t.Errorf("%s is ignored where it can't be set", name)
+	}
 }
 
 // fill puts something valid into a field of any kind.
@@ -292,8 +299,8 @@ func fill(v reflect.Value) {
 		fill(value)
 		v.SetMapIndex(reflect.ValueOf("name"), value)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
+		for _, field := range v.Fields() {
+			fill(field)
 		}
 	case reflect.String:
 		v.SetString("2MB")

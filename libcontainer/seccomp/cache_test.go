@@ -1,7 +1,9 @@
 package seccomp
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +21,12 @@ const simple = `{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FL
 // countingCompiler puts a compiler into PATH that leaves a line per start.
 func countingCompiler(t *testing.T) (starts func() int) {
 	t.Helper()
-	real := needCompiler(t)
+	compiler := needCompiler(t)
 	log := filepath.Join(t.TempDir(), "log")
-	fakeCompiler(t, fmt.Sprintf("echo start >>%s\nexec %s \"$@\"\n", log, real))
+	fakeCompiler(t, fmt.Sprintf("echo start >>%s\nexec %s \"$@\"\n", log, compiler))
 	return func() int {
 		b, err := os.ReadFile(log)
-		if err != nil && !os.IsNotExist(err) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		return strings.Count(string(b), "start")

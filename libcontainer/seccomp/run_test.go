@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,7 +119,7 @@ func TestAnImageThatIsNoProgramIsAnError(t *testing.T) {
 func memoryChild() {
 	must := func(err error) {
 		if err != nil {
-			os.Stderr.WriteString(err.Error())
+			fmt.Fprint(os.Stderr, err)
 			os.Exit(3)
 		}
 	}
@@ -126,12 +127,12 @@ func memoryChild() {
 	image, err := os.ReadFile(os.Getenv("IMAGE"))
 	must(err)
 	if _, err := runMemory(string(image), nil, "--version"); !errors.As(err, new(*startError)) {
-		os.Stderr.WriteString("memory was not refused")
+		fmt.Fprint(os.Stderr, "memory was not refused")
 		os.Exit(3)
 	}
 	out, err := runImage(string(image), nil, "", "--version")
 	must(err)
-	os.Stdout.Write(out)
+	fmt.Fprintf(os.Stdout, "%s", out)
 	os.Exit(0)
 }
 

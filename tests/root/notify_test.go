@@ -25,7 +25,7 @@ func TestStartWaitsUntilTheContainerIsReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	withSocket := func(c *exec.Cmd) { c.Env = append(os.Environ(), "NOTIFY_SOCKET="+manager) }
 	id := e.ID("ready")
 	script := `test "$NOTIFY_SOCKET" = /run/notify/notify.sock && test -S $NOTIFY_SOCKET || exit 1; sleep 60`
@@ -62,8 +62,10 @@ func sayReady(t *testing.T, socket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer container.Close()
 	if _, err := container.Write([]byte("STATUS=warming up\nREADY=1\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := container.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

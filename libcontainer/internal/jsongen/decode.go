@@ -91,8 +91,9 @@ func (g *generator) reader(t types.Type) (string, error) {
 	case kindPointer, kindSlice, kindMap:
 		body, err := g.read("v", t)
 		return fmt.Sprintf("func(r *jsonread.Reader, v *%s) {\n%s\n}", g.typeName(t), body), err
+	default:
+		return "jsonread." + scalar(k), nil
 	}
-	return "jsonread." + scalar(k), nil
 }
 
 func (g *generator) structReader(t types.Type) string {
@@ -112,6 +113,7 @@ func scalar(k kind) string {
 		return "Uint"
 	case kindTime:
 		return "Time"
+	default:
+		return "Raw"
 	}
-	return "Raw"
 }

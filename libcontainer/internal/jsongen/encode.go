@@ -107,8 +107,9 @@ func (g *generator) writer(t types.Type) (string, error) {
 	case kindPointer, kindSlice, kindMap:
 		body, err := g.write("v", t)
 		return fmt.Sprintf("func(b []byte, v *%s) []byte {\n%s\nreturn b\n}", g.typeName(t), body), err
+	default:
+		return "jsonread.Append" + scalar(k), nil
 	}
-	return "jsonread.Append" + scalar(k), nil
 }
 
 func (g *generator) structWriter(t types.Type) string {

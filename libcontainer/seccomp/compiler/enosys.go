@@ -3,6 +3,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
@@ -30,8 +32,7 @@ const retENOSYS = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 // enosysStub is the stub for a profile, or nothing where the default lets
 // new calls through, or to somebody who decides for himself.
 func enosysStub(s *specs.LinuxSeccomp, archs []libseccomp.ScmpArch) []instruction {
-	switch s.DefaultAction {
-	case specs.ActAllow, specs.ActLog, specs.ActTrace:
+	if slices.Contains([]specs.LinuxSeccompAction{specs.ActAllow, specs.ActLog, specs.ActTrace}, s.DefaultAction) {
 		return nil
 	}
 	if s.DefaultAction == specs.ActErrno && s.DefaultErrnoRet != nil && *s.DefaultErrnoRet == uint(unix.ENOSYS) {
