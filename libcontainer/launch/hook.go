@@ -82,11 +82,17 @@ func (p *Process) waitAtMost(seconds *int) (unix.WaitStatus, error) {
 	if seconds == nil {
 		return p.Wait()
 	}
+	fired := make(chan struct{})
 	timer := time.AfterFunc(time.Duration(*seconds)*time.Second, func() {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
+		close(fired)
 	})
 	status, err := p.Wait()
-	if !timer.Stop() && err == nil && status.Signaled() {
+	if timer.Stop() {
+		return status, err
+	}
+	<-fired // the descriptor is closed after this
+	if err == nil && status.Signaled() {
 		return status, fmt.Errorf("timed out after %d s", *seconds)
 	}
 	return status, err

@@ -67,6 +67,7 @@ func (w *lowering) makeFile(dest string) {
 // what it points to is text, with which a straight line can do nothing. Images have such
 // links (/etc/resolv.conf), so the runtime makes the target, in the child's root.
 type request struct {
+	op   uint16 // index of the operation that wants it
 	path string
 	dir  bool
 }
@@ -77,7 +78,7 @@ const requestMark = 1 << 30
 // ask has the runtime make a target.
 func (w *lowering) ask(dest string, dir bool) {
 	msg := w.u32s(uint32(len(w.requests)), requestMark)
-	w.requests = append(w.requests, request{path: dest, dir: dir})
+	w.requests = append(w.requests, request{op: w.op, path: dest, dir: dir})
 	w.meet(msg)
 }
 

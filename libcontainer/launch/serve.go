@@ -114,7 +114,7 @@ func (p *Process) answer(id uint32) error {
 			makeTarget = inroot.MakeDir
 		}
 		if err := makeTarget(root, inroot.Path(r.path)); err != nil {
-			return fmt.Errorf("mount target: %w", err)
+			return fmt.Errorf("%s: mount target: %w", p.ops[r.op].Field, err)
 		}
 	}
 	return p.letGo()
