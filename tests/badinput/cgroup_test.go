@@ -158,15 +158,15 @@ func TestAMemoryLimitTooLowForTheProgram(t *testing.T) {
 	bundle := e.Bundle(script, func(s *specs.Spec) {
 		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(4096))}}
 	})
+	// The kernel ends it where execve can fail no more.
+	const text = "linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)"
 	for range 5 {
-		// The kernel ends it where execve can fail no more.
-		if r := e.Run("run", "-b", bundle, id); r.Code != 137 {
-			t.Errorf("run: exit %d: %s", r.Code, r.Stderr)
-		}
-		nothingLeft(e)
+		refused(e, text, "run", "-b", bundle, id)
 	}
 	e.MustRun("create", "-b", bundle, id)
-	_ = e.Run("start", id)
+	if r := e.Run("start", id); r.Code != 1 || !strings.Contains(r.Stderr, text) {
+		t.Errorf("start: exit %d: %s", r.Code, r.Stderr)
+	}
 	e.WaitStatus(id, specs.StateStopped)
 	e.MustRun("delete", id)
 	nothingLeft(e)
