@@ -82,11 +82,12 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	if err := dir.Save(st); err != nil {
 		return err
 	}
-	if err := launch.Start(socket, spec.Process.Args); err != nil {
-		return err
-	}
-	if diedOfMemory(spec, cgroup.FromState(st.CgroupPaths), st) {
+	err = launch.Start(socket, spec.Process.Args)
+	if (err == nil || errors.Is(err, launch.ErrVanished)) && diedOfMemory(spec, cgroup.FromState(st.CgroupPaths), st) {
 		return errOOM
+	}
+	if err != nil {
+		return err
 	}
 	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("remove start socket: %w", err)

@@ -15,7 +15,7 @@ import (
 // a failure is reported on it before that, and args, the program's, are named in the error.
 func Start(socket int, args []string) error {
 	if _, err := unix.Write(socket, []byte{'g'}); err != nil {
-		return fmt.Errorf("start: %w", err)
+		return fmt.Errorf("%w: start: %w", ErrVanished, err)
 	}
 	var msg [8]byte
 	for {
@@ -23,10 +23,10 @@ func Start(socket int, args []string) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ECONNRESET) || err == nil && n == 0:
+		case err != nil: // ECONNRESET: it died before it read the word to go
+			return fmt.Errorf("%w: start: %w", ErrVanished, err)
+		case n == 0:
 			return nil
-		case err != nil:
-			return fmt.Errorf("start: %w", err)
 		case n == len(msg):
 			var cause error = unix.Errno(binary.NativeEndian.Uint32(msg[4:]))
 			if cause == unix.Errno(0) {
