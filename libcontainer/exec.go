@@ -14,6 +14,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/host"
+	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
@@ -78,9 +79,10 @@ func (e *execution) describe(dir *state.Dir) error {
 		return err
 	}
 	e.spec = spec
-	if e.facts, err = host.Probe(); err != nil {
+	if e.facts, err = host.ProbeSelf(); err != nil {
 		return err
 	}
+	e.facts.Cgroup = cgroupFacts(e.st.CgroupPaths)
 	if e.proc, err = e.process(); err != nil {
 		return err
 	}
@@ -93,6 +95,23 @@ func (e *execution) describe(dir *state.Dir) error {
 	passSockets(e.proc, &e.o.LaunchOptions)
 	e.filter, err = loadFilter(rawSeccomp)
 	return err
+}
+
+// cgroupFacts tells from the container's cgroups what the plan must know of the machine's.
+func cgroupFacts(paths []state.CgroupPath) host.Cgroup {
+	c := host.Cgroup{Mode: host.CgroupNone}
+	for _, p := range paths {
+		h := host.Hierarchy{Name: p.Hierarchy}
+		switch {
+		case p.Hierarchy != "":
+			h.Controllers = strings.Split(p.Hierarchy, ",")
+			c.Mode = host.CgroupHybrid
+		case c.Mode == host.CgroupNone:
+			c.Mode = host.CgroupV2
+		}
+		c.Hierarchies = append(c.Hierarchies, h)
+	}
+	return c
 }
 
 // process is the process object: from a file, or the container's changed by the options.
@@ -203,6 +222,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	if e.set, err = e.cgroups(); err != nil {
 		return nil, err
 	}
+	e.findHome()
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
@@ -239,6 +259,25 @@ func deniesSetgroups(pid int) bool {
 	var b [8]byte
 	n, err := unix.Read(fd, b[:])
 	return err == nil && strings.HasPrefix(string(b[:max(n, 0)]), "deny")
+}
+
+// findHome adds HOME from the container's /etc/passwd, as the plan would in the middle of
+// the launch if the runtime could not reach the container's root from here.
+func (e *execution) findHome() {
+	if slices.ContainsFunc(e.proc.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
+		return
+	}
+	root, err := unix.Open("/proc/"+strconv.Itoa(e.st.Init.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(root)
+	const limit = 1 << 20 // above any real one; a larger one counts as none
+	passwd, err := inroot.ReadFile(root, "/etc/passwd", limit)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return
+	}
+	e.proc.Env = append(slices.Clip(e.proc.Env), "HOME="+launch.HomeOf(passwd, e.proc.User.UID))
 }
 
 func (e *execution) perform(op *plan.Op, p *launch.Process) error {

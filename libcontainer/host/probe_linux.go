@@ -23,6 +23,19 @@ const lastCapGuess = 40
 // Probe asks the running kernel for the facts. The error names the file or call that
 // didn't answer.
 func Probe() (*Facts, error) {
+	f, err := ProbeSelf()
+	if err != nil {
+		return nil, err
+	}
+	if f.Cgroup, err = probeCgroup(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// ProbeSelf is Probe without Cgroup, which is most of its cost: for a command that knows
+// the container's cgroups from its state.
+func ProbeSelf() (*Facts, error) {
 	f := &Facts{UID: uint32(unix.Geteuid()), GID: uint32(unix.Getegid()), LastCap: lastCap()}
 	var err error
 	if f.Kernel, err = kernelVersion(); err != nil {
@@ -34,9 +47,6 @@ func Probe() (*Facts, error) {
 	}
 	f.UserNS = !initial
 	if f.NoFile, err = inheritedNoFile(); err != nil {
-		return nil, err
-	}
-	if f.Cgroup, err = probeCgroup(); err != nil {
 		return nil, err
 	}
 	return f, nil

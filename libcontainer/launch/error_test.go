@@ -144,11 +144,11 @@ func TestHomeOf(t *testing.T) {
 		{"the last line needs no end", 12, "/without newline"},
 		{"nobody", 4000, "/"},
 	} {
-		if got := homeOf([]byte(passwd), c.uid); got != c.want {
+		if got := HomeOf([]byte(passwd), c.uid); got != c.want {
 			t.Errorf("%s: uid %d lives in %q, want %q", c.name, c.uid, got, c.want)
 		}
 	}
-	if got := homeOf(nil, 0); got != "/" {
+	if got := HomeOf(nil, 0); got != "/" {
 		t.Errorf("without a file root lives in %q", got)
 	}
 }

@@ -15,7 +15,7 @@ func (p *Process) findHome(a *plan.FindHome) {
 	if end := bytes.IndexByte(passwd, 0); end >= 0 {
 		passwd = passwd[:end]
 	}
-	home := "HOME=" + homeOf(passwd, a.UID)
+	home := "HOME=" + HomeOf(passwd, a.UID)
 	if len(home) >= homeSize {
 		home = "HOME=/"
 	}
@@ -23,9 +23,10 @@ func (p *Process) findHome(a *plan.FindHome) {
 	scratch[n] = 0
 }
 
-// homeOf finds the home directory of a numeric user id, passwd(5). Names are never
+// HomeOf finds the home directory of a numeric user id in the text of /etc/passwd,
+// passwd(5); "/" for one that is not there. Names are never
 // looked at: a user called "1000" is not user 1000 (CVE-2016-3697).
-func homeOf(passwd []byte, uid uint32) string {
+func HomeOf(passwd []byte, uid uint32) string {
 	want := strconv.FormatUint(uint64(uid), 10)
 	for line := range bytes.SplitSeq(passwd, []byte{'\n'}) {
 		fields := bytes.SplitN(line, []byte{':'}, 7)
