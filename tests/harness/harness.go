@@ -11,12 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Runtime is the binary under test: $GANTRY_RUNTIME (to prove a test against another
@@ -67,8 +69,32 @@ func New(t testing.TB) *Env {
 	t.Helper()
 	NeedRoot(t)
 	e := &Env{T: t, Root: filepath.Join(t.TempDir(), "root"), prefix: fmt.Sprintf("gt-%d-%d", os.Getpid(), serial.Add(1))}
+	restoreControllers(t) // before cleanup is registered, so that it runs after it
 	t.Cleanup(e.cleanup)
 	return e
+}
+
+// restoreControllers takes back, at the test's end, what the runtime enables for the
+// children of the v2 hierarchy's root: on the machine itself v1 may want those controllers.
+func restoreControllers(t testing.TB) {
+	t.Helper()
+	const file = "/sys/fs/cgroup/unified/cgroup.subtree_control"
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return // no such hierarchy
+	}
+	t.Cleanup(func() {
+		after, _ := os.ReadFile(file)
+		for name := range strings.FieldsSeq(string(after)) {
+			if slices.Contains(strings.Fields(string(before)), name) {
+				continue
+			}
+			// EBUSY: another test's container has it.
+			if err := os.WriteFile(file, []byte("-"+name), 0); err != nil && !errors.Is(err, unix.EBUSY) {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // ID makes a container id of this test, to be cleaned up and checked at its end.

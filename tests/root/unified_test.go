@@ -1,9 +1,7 @@
 package root_test
 
 import (
-	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +22,6 @@ func onV2(c *exec.Cmd) {
 // TestCgroupV2 goes through the life of a container on pure cgroup v2. Which controllers
 // it has is the machine's affair; devices, freezer and kill need none.
 func TestCgroupV2(t *testing.T) {
-	restoreControllers(t)
 	e := harness.New(t)
 	run := func(args ...string) string {
 		t.Helper()
@@ -63,27 +60,6 @@ func TestCgroupV2(t *testing.T) {
 	run("delete", id)
 	equal(t, "what the container saw", "0::/\n1\nallowed\nnot permitted\n",
 		run("run", "-b", bundleThatEnds(e, bundle), e.ID("v2-run")))
-}
-
-// restoreControllers takes back, at the test's end, what the runtime enables for the
-// children of the hierarchy's root: on the machine itself v1 may want those controllers.
-func restoreControllers(t *testing.T) {
-	t.Helper()
-	const file = "/sys/fs/cgroup/unified/cgroup.subtree_control"
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Skip("needs a cgroup v2 hierarchy: ", err)
-	}
-	t.Cleanup(func() {
-		after, _ := os.ReadFile(file)
-		for name := range strings.FieldsSeq(string(after)) {
-			if !slices.Contains(strings.Fields(string(before)), name) {
-				if err := os.WriteFile(file, []byte("-"+name), 0); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
 }
 
 // bundleThatEnds makes the bundle's script end instead of sleep.
