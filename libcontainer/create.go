@@ -36,6 +36,7 @@ type creation struct {
 	st   *state.State
 	tty  *terminal
 	set  *cgroup.Set
+	oom  oomWatch
 	proc *launch.Process
 	// notify is the container's socket for its service manager; nil without one, and until
 	// the program is to run.
@@ -89,11 +90,12 @@ func (c *creation) build(start bool) error {
 		l.ConsoleAnswers = c.tty.screen != nil
 		c.stop = append(c.stop, c.tty.closeSocket)
 	}
-	if c.proc, err = l.Run(); err != nil {
-		return c.explain(err)
-	}
-	if start && diedOfMemory(c.in.spec, c.set, c.st) {
+	c.proc, err = l.Run()
+	switch {
+	case errors.Is(err, launch.ErrVanished) && c.oom.killed(), err == nil && start && c.oom.killedInit(c.st.Init) && c.proc.Killed():
 		return errOOM
+	case err != nil:
+		return err
 	}
 	return c.handOver()
 }
@@ -181,6 +183,7 @@ func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error)
 	if c.set, err = cgroup.Create(a.Cgroups, a.Optional); err != nil {
 		return atField(op, err)
 	}
+	c.oom = watchOOM(c.in.spec, c.set)
 	if paths := c.set.Paths(); len(paths) != len(c.st.CgroupPaths) {
 		c.st.CgroupPaths = paths
 	}
@@ -212,37 +215,46 @@ func (c *creation) save(p *launch.Process) error {
 // errOOM words what the errno, or the silence of a killed process, does not tell.
 var errOOM = errors.New("linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)")
 
-// explain adds what the error alone does not tell.
-func (c *creation) explain(err error) error {
-	if errors.Is(err, launch.ErrVanished) && oomKilled(c.set) {
-		return errOOM
-	}
-	return err
+// oomWatch notices that the kernel killed a process of the cgroups for want of memory. A
+// cgroup that was there before has a count of its own.
+type oomWatch struct {
+	set    *cgroup.Set // nil when the container has no memory limit: nothing to ask
+	before uint64
 }
 
-// diedOfMemory reports whether a limit was too small for execve itself: the process is
-// killed after the point of no return, where it can report nothing.
-func diedOfMemory(spec *specs.Spec, set *cgroup.Set, st *state.State) bool {
-	if spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil || !oomKilled(set) {
+func watchOOM(spec *specs.Spec, set *cgroup.Set) oomWatch {
+	if set == nil || spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil {
+		return oomWatch{}
+	}
+	before, err := set.OOMKills()
+	if err != nil {
+		return oomWatch{}
+	}
+	return oomWatch{set, before}
+}
+
+func (w oomWatch) killed() bool {
+	if w.set == nil {
 		return false
 	}
-	pidfd, err := openInit(st.Init)
+	n, err := w.set.OOMKills()
+	return err == nil && n > w.before
+}
+
+// killedInit reports whether a limit was too small for execve itself: the process is
+// killed after the point of no return, where it can report nothing.
+func (w oomWatch) killedInit(init state.Process) bool {
+	if !w.killed() {
+		return false
+	}
+	pidfd, err := openInit(init)
 	if err != nil {
 		return errors.Is(err, ErrNotRunning)
 	}
 	defer unix.Close(pidfd)
-	const dying = time.Second // the kill is counted before its victim is gone
+	const dying = 100 * time.Millisecond // the kill is counted before its victim is gone
 	dead, err := waitReadable(pidfd, dying)
 	return err == nil && dead
-}
-
-// oomKilled reports whether the kernel killed a process of the cgroups for want of memory.
-func oomKilled(set *cgroup.Set) bool {
-	if set == nil {
-		return false
-	}
-	n, err := set.OOMKills()
-	return err == nil && n > 0
 }
 
 // undo removes a container that did not come to be.

@@ -93,7 +93,7 @@ func (e *execution) describe(dir *state.Dir) error {
 		return err
 	}
 	passSockets(e.proc, &e.o.LaunchOptions)
-	e.filter, err = loadFilter(rawSeccomp)
+	e.filter, err = loadFilter(rawSeccomp, e.facts)
 	return err
 }
 

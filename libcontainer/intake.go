@@ -82,7 +82,7 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 
 // compile makes the plan.
 func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error {
-	filter, err := loadFilter(rawSeccomp)
+	filter, err := loadFilter(rawSeccomp, in.facts)
 	if err != nil {
 		return err
 	}
@@ -194,11 +194,15 @@ func passSockets(p *specs.Process, o *LaunchOptions) {
 }
 
 // loadFilter returns the compiled filter of linux.seccomp, nil without one.
-func loadFilter(raw []byte) (*plan.Seccomp, error) {
+func loadFilter(raw []byte, facts *host.Facts) (*plan.Seccomp, error) {
 	if raw == nil {
 		return nil, nil //nolint:nilnil // no filter is no error
 	}
-	f, err := seccomp.Load(raw, seccomp.CacheDir(unix.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")))
+	uid := int(facts.UID)
+	if facts.UserNS && uid == 0 {
+		uid = -1 // root of a user namespace (rootless podman) can't write root's cache
+	}
+	f, err := seccomp.Load(raw, seccomp.CacheDir(uid, os.Getenv("XDG_RUNTIME_DIR")))
 	if err != nil {
 		return nil, err
 	}

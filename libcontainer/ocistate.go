@@ -27,10 +27,8 @@ func (c *creation) hookState(hooks *plan.RunHooks, p *launch.Process) ([]byte, e
 	st := *c.st
 	st.Init.PID = p.PID
 	status := Creating
-	switch {
-	case hooks.Kind == "startContainer" || hooks.Kind == "prestart":
-		// prestart is specified as part of start, whenever it really runs.
-		status = Created
+	if hooks.Kind == "startContainer" || hooks.Kind == "prestart" {
+		status = Created // runtime-tools' hooks_stdin wants it for prestart, too
 	}
 	if hooks.InContainer {
 		return insideState(&st, status)

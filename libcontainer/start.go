@@ -82,8 +82,12 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	if err := dir.Save(st); err != nil {
 		return err
 	}
+	oom := watchOOM(spec, cgroup.FromState(st.CgroupPaths))
 	err = launch.Start(socket, spec.Process.Args)
-	if (err == nil || errors.Is(err, launch.ErrVanished)) && diedOfMemory(spec, cgroup.FromState(st.CgroupPaths), st) {
+	if errors.Is(err, launch.ErrVanished) {
+		oom.before = 0 // it may have been killed while it waited, before we counted
+	}
+	if (err == nil || errors.Is(err, launch.ErrVanished)) && oom.killedInit(st.Init) {
 		return errOOM
 	}
 	if err != nil {

@@ -45,10 +45,6 @@ func (s *Set) Paths() []state.CgroupPath {
 	return paths
 }
 
-// Has reports whether the container has a cgroup in the hierarchy. It has none
-// when the caller lacked the right to make it and the plan allowed to go on.
-func (s *Set) Has(hierarchy string) bool { return s.named(hierarchy) != nil }
-
 // named returns the group of a hierarchy, or nil.
 func (s *Set) named(hierarchy string) *group {
 	for i := range s.groups {

@@ -116,17 +116,25 @@ func isOctal(s string) bool {
 	return true
 }
 
-// MountPoints lists where something is mounted, in the order of /proc/self/mountinfo.
-func MountPoints() ([]string, error) {
+// Mount is a line of /proc/self/mountinfo, proc_pid_mountinfo(5).
+type Mount struct {
+	Point string // where it is mounted
+	Type  string // of its file system
+}
+
+// Mounts lists what is mounted in this mount namespace, in the order of mounting.
+func Mounts() ([]Mount, error) {
 	text, err := readFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	var points []string
+	var all []Mount
 	for line := range strings.SplitSeq(string(text), "\n") {
-		if fields := strings.SplitN(line, " ", 6); len(fields) == 6 {
-			points = append(points, unescape(fields[4]))
+		before, after, ok := strings.Cut(line, " - ")
+		fields := strings.SplitN(before, " ", 6)
+		if kind, _, _ := strings.Cut(after, " "); ok && len(fields) >= 5 {
+			all = append(all, Mount{Point: unescape(fields[4]), Type: kind})
 		}
 	}
-	return points, nil
+	return all, nil
 }

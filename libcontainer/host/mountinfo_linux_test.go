@@ -88,3 +88,9 @@ func TestMode(t *testing.T) {
 		}
 	}
 }
+
+func TestUnescape(t *testing.T) {
+	if got := unescape(`/a\040b\011c\012d\134040`); got != "/a b\tc\nd\\040" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -4,15 +4,6 @@
 // use the path's text again.
 package inroot
 
-import "path"
-
 // Path is a path as the container sees it. It is never a path of the host, and the type
 // keeps the two apart.
 type Path string
-
-// Clean makes the path absolute and removes empty, "." and ".." elements without looking
-// at the file system. ".." after a link may so lead elsewhere than Open would: it is for
-// comparing and printing.
-func Clean(p Path) Path {
-	return Path(path.Clean("/" + string(p)))
-}

@@ -1,11 +1,12 @@
 package launch
 
 import (
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // moveRoot makes the container's root the root of its mount namespace without
@@ -28,29 +29,18 @@ func (w *lowering) moveRoot() {
 }
 
 // kernelMounts are the mount points of procfs and sysfs outside the rootfs, those inside
-// others first, proc_pid_mountinfo(5).
+// others first.
 func kernelMounts(rootfs string) []string {
-	info, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := host.Mounts()
 	if err != nil {
 		return []string{"/sys", "/proc"}
 	}
 	var points []string
-	for line := range strings.Lines(string(info)) {
-		left, right, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(left)
-		kind, _, _ := strings.Cut(right, " ")
-		if len(fields) < 5 || kind != "proc" && kind != "sysfs" {
-			continue
-		}
-		if p := unescape(fields[4]); p != rootfs && !strings.HasPrefix(p, rootfs+"/") {
-			points = append(points, p)
+	for _, m := range slices.Backward(mounts) {
+		inside := m.Point == rootfs || strings.HasPrefix(m.Point, rootfs+"/")
+		if (m.Type == "proc" || m.Type == "sysfs") && !inside {
+			points = append(points, m.Point)
 		}
 	}
-	slices.Reverse(points)
 	return points
-}
-
-// unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

@@ -92,7 +92,8 @@ func (p *Process) serve() error {
 			return err
 		}
 		if p.words.barriers[id].last {
-			return p.release()
+			p.release()
+			return nil
 		}
 	}
 }
@@ -153,7 +154,8 @@ func (p *Process) ended() error {
 		return err
 	}
 	if p.words.reached(p) {
-		return p.release()
+		p.release()
+		return nil
 	}
 	return ErrVanished
 }
@@ -195,10 +197,9 @@ func (p *Process) adopt() error {
 }
 
 // release lets go of what only the launch needed.
-func (p *Process) release() error {
+func (p *Process) release() {
 	_ = p.sync.Close()
 	p.sync = nil
-	return nil
 }
 
 // abandon kills and reaps what was made of the child.
@@ -222,6 +223,14 @@ func (p *Process) abandon() {
 func (p *Process) Kill() {
 	_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
 	reap(p.PID)
+}
+
+// Killed reports whether the process has ended by a signal. It stays to be waited for.
+func (p *Process) Killed() bool {
+	const byKill = 2 // CLD_KILLED, waitid(2)
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PIDFD, p.PIDFD, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0 && info.Code == byKill
 }
 
 func reap(pid int) {

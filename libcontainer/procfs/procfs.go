@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -119,12 +118,6 @@ func (f *FS) Open(path string, flags int) (fd int, err error) {
 		return -1, fmt.Errorf("open /proc/%s: it is covered by a mount or leaves procfs: %w", path, err)
 	}
 	return -1, fmt.Errorf("open /proc/%s: %w", path, err)
-}
-
-// OpenPID opens /proc/PID/name as Open does. Once the process ended and was reaped the
-// error is ENOENT or ESRCH.
-func (f *FS) OpenPID(pid int, name string, flags int) (fd int, err error) {
-	return f.Open(strconv.Itoa(pid)+"/"+name, flags)
 }
 
 // ReadFile returns a whole file, such as "1234/cgroup".

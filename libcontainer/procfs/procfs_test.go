@@ -74,7 +74,7 @@ func TestReadAndWrite(t *testing.T) {
 	if err = f.WriteFile(self+"/comm", []byte("renamed")); err != nil {
 		t.Error(err)
 	}
-	fd, err := f.OpenPID(os.Getpid(), "comm", unix.O_RDONLY)
+	fd, err := f.Open(self+"/comm", unix.O_RDONLY)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,8 +49,8 @@ func TestRealConfigsHaveNoProblems(t *testing.T) {
 		warnings []string
 	}{
 		{"full.json", root, []string{
-			"linux.resources.memory.kernel: is ignored, kernel memory limits are no more",
-			"linux.resources.memory.kernelTCP: is ignored, kernel memory limits are no more",
+			"linux.resources.memory.kernel: has no effect on kernels that have given up kernel memory limits",
+			"linux.resources.memory.kernelTCP: has no effect on kernels that have given up kernel memory limits",
 		}},
 		{"runc-spec.json", root, []string{"process.capabilities.ambient: is ignored for what is not both permitted " +
 			"and inheritable: CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE"}},

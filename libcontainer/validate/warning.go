@@ -27,7 +27,7 @@ func Warnings(spec *specs.Spec, facts *host.Facts) []Problem {
 		}
 	}
 	if r := c.linux.Resources; r != nil && r.Memory != nil {
-		const rule = "is ignored, kernel memory limits are no more"
+		const rule = "has no effect on kernels that have given up kernel memory limits"
 		if r.Memory.Kernel != nil { //nolint:staticcheck // SA1019: deprecated, which is the warning
 			c.add("linux.resources.memory.kernel", refMemory, rule)
 		}

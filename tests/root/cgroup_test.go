@@ -2,6 +2,7 @@ package root_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -194,4 +195,28 @@ func TestBadResource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refuse(t, func(s *specs.Spec) { tc.edit(s.Linux.Resources) }, tc.field) })
 	}
+}
+
+// TestAnOldOOMKillIsNotOurs runs a short program in a cgroup that was there before, with a
+// kill in its count: the end of the program must not be taken for one more.
+func TestAnOldOOMKillIsNotOurs(t *testing.T) {
+	needV1(t)
+	e := harness.New(t)
+	id := e.ID("c")
+	dir := "/sys/fs/cgroup/memory/" + id
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) }) // the container's end removes it, too
+	const hog = `echo 1048576 >$0/memory.limit_in_bytes; echo $$ >$0/cgroup.procs; head -c 64m /dev/zero | tail -c 64m >/dev/null`
+	_ = exec.Command("sh", "-c", hog, dir).Run()
+	if count, err := os.ReadFile(dir + "/memory.oom_control"); err != nil || !strings.Contains(string(count), "oom_kill 1") {
+		t.Fatalf("nothing was killed: %s, %v", count, err)
+	}
+	bundle := e.Bundle("", func(s *specs.Spec) {
+		s.Process.Args = []string{"true"}
+		s.Linux.CgroupsPath = "/" + id
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20))}
+	})
+	e.MustRun("run", "-b", bundle, id)
 }
