@@ -11,6 +11,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/netdev"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
@@ -38,6 +39,8 @@ type creation struct {
 	set  *cgroup.Set
 	oom  oomWatch
 	proc *launch.Process
+	// devices are the host's network devices that were moved in; nil without any.
+	devices *netdev.Mover
 	// notify is the container's socket for its service manager; nil without one, and until
 	// the program is to run.
 	notify *notifier
@@ -168,6 +171,8 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 			return err
 		}
 		return c.r.runHooks(c.in.spec.Hooks, a, containerState, p.PID, p.PIDFD)
+	case *plan.MoveNetDevice:
+		return atField(op, c.moveNetDevice(a, p))
 	case *plan.Commit:
 		return c.commit(p)
 	case *plan.SendSeccompFD:
@@ -259,14 +264,14 @@ func (w oomWatch) killedInit(init state.Process) bool {
 
 // undo removes a container that did not come to be.
 func (c *creation) undo() error {
+	err := c.returnNetDevices()
 	c.end()
 	c.notify.close()
 	if c.proc != nil {
 		c.proc.Kill()
 	}
-	var err error
 	if c.set != nil {
-		err = removeCgroups(c.set, true)
+		err = errors.Join(err, removeCgroups(c.set, true))
 	}
 	return errors.Join(err, c.dir.Remove(), c.dir.Close())
 }

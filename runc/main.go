@@ -11,7 +11,11 @@
 // texts of compat.go. One file is one command.
 package main
 
-import "os"
+import (
+	"os"
+
+	"github.com/gantry-containers/gantry/libcontainer/copyup"
+)
 
 // Set by the linker: -X main.version=… -X main.commit=….
 var (
@@ -20,6 +24,9 @@ var (
 )
 
 func main() {
+	if len(os.Args) > 0 && os.Args[0] == copyup.Name {
+		os.Exit(copyup.Main(os.Args))
+	}
 	calmSysmon()
 	os.Exit(new(program).run(os.Args))
 }

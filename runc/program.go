@@ -96,6 +96,7 @@ func (p *program) commands(only string) []*cli.Command {
 		{"features", p.featuresCommand},
 		{"kill", p.killCommand},
 		{"list", p.listCommand},
+		{"mounts", p.mountsCommand},
 		{"pause", p.pauseCommand},
 		{"plan", p.planCommand},
 		{"ps", p.psCommand},

@@ -51,6 +51,17 @@ func DecodeResources(raw []byte) (*specs.LinuxResources, error) {
 	return decode(jsonread.New(raw), decodeLinuxResources, "linux.resources")
 }
 
+// DecodeMounts decodes a list of mounts, as `runc mounts` reads it.
+func DecodeMounts(raw []byte) ([]specs.Mount, error) {
+	list, err := decode(jsonread.New(raw), func(r *jsonread.Reader, v *[]specs.Mount) {
+		jsonread.Slice(r, v, decodeMount)
+	}, "mounts")
+	if err != nil {
+		return nil, err
+	}
+	return *list, nil
+}
+
 func decode[T any](r *jsonread.Reader, read func(*jsonread.Reader, *T), prefix string) (*T, error) {
 	v := new(T)
 	if r.NotNull() {

@@ -25,7 +25,7 @@ func parseFile(t *testing.T, name string) *ast.File {
 }
 
 // notActions are structs of package plan's action files that are parts of operations.
-var notActions = []string{"Cgroup", "DeviceRule", "Device", "Namespace", "TimeOffset", "IDMapping", "Source"}
+var notActions = []string{"Cgroup", "DeviceRule", "Device", "Namespace", "TimeOffset", "IDMapping", "Source", "IDMap"}
 
 // actionTypes are the operations that package plan declares.
 func actionTypes(t *testing.T) (types []string) {

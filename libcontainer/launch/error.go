@@ -35,10 +35,15 @@ func (e *Error) Error() string {
 			return fmt.Sprintf("%s: filesystem %q must be mounted on ordinary directory: %v", e.Field, op.Type, e.Errno)
 		}
 	case *plan.BindMount:
+		if op.CopySymlink && (e.Call == "futex" || e.Call == "readlinkat") {
+			return e.Field + ": " + op.String() + ": there is something else: " + unix.EEXIST.Error()
+		}
 		// All that is left of ENOTDIR in move_mount(2); dockerd looks for its text.
 		if e.Call == "move_mount" && errors.Is(e.Errno, unix.EINVAL) {
 			return e.Field + ": " + op.String() + ": move_mount: not a directory, or a directory on a file: " + e.Errno.Error()
 		}
+	case *plan.OpenSources: // one of many, and the field says which
+		return e.Field + ": " + e.Call + ": " + e.Errno.Error()
 	case *plan.ChangeDir:
 		if errors.Is(e.Errno, unix.ELOOP) {
 			return e.Field + ": " + op.Path + " leads through a link of procfs or a loop of symlinks: " + e.Errno.Error()

@@ -23,7 +23,10 @@ func (p *Process) writeIDMaps(op *plan.Op, a *plan.WriteIDMaps) error {
 		if err := p.mapWith("newuidmap", a.UIDs); err != nil {
 			return wrap("newuidmap", err)
 		}
-		return wrap("newgidmap", p.mapWith("newgidmap", a.GIDs))
+		if err := p.mapWith("newgidmap", a.GIDs); err != nil {
+			return wrap("newgidmap", err)
+		}
+		return wrap("open ns/user", p.keepUserNS())
 	}
 	if a.DenySetgroups {
 		// Kernels before 3.19 have no such file, and no such rule.
@@ -34,7 +37,10 @@ func (p *Process) writeIDMaps(op *plan.Op, a *plan.WriteIDMaps) error {
 	if err := p.writeProc("gid_map", mapLines(a.GIDs)); err != nil {
 		return wrap("write gid_map", err)
 	}
-	return wrap("write uid_map", p.writeProc("uid_map", mapLines(a.UIDs)))
+	if err := p.writeProc("uid_map", mapLines(a.UIDs)); err != nil {
+		return wrap("write uid_map", err)
+	}
+	return wrap("open ns/user", p.keepUserNS())
 }
 
 func mapLines(m []plan.IDMapping) string {

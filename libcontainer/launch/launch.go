@@ -44,6 +44,11 @@ type Launch struct {
 	cgroupFDs    map[string]int
 	namespaceFDs map[string]int
 	sources      map[int]int
+	links        map[int]string // what the symlinks that are to be copied say, by mount
+	handOver     [2]int         // sockets for descriptors: the runtime's end and the child's
+	handOvers    int            // operations of the child that use them
+	copiesUp     bool           // there is a CopyUp, which may need userNS
+	userNS       int            // the container's user namespace
 	opened       []int
 	pidSlot      slot
 	notifySlot   slot
@@ -53,6 +58,8 @@ type Launch struct {
 type Process struct {
 	PID   int
 	PIDFD int
+	// Netlink is a socket of the child's network namespace while MoveNetDevice is performed.
+	Netlink int
 	// Listener is the seccomp notification descriptor while SendSeccompFD is performed.
 	Listener int
 
@@ -87,6 +94,9 @@ func (l *Launch) childFDs() []int {
 			fds = append(fds, fd)
 		}
 	}
+	if l.handOvers > 0 {
+		fds = append(fds, l.handOver[1])
+	}
 	for _, fd := range l.sources {
 		fds = append(fds, fd)
 	}
@@ -112,7 +122,7 @@ func (l *Launch) Run() (*Process, error) {
 	if err != nil {
 		return nil, &Error{Field: "process", Op: clone.Do, Call: "mmap", Errno: err}
 	}
-	p := &Process{launch: l, arena: a, ops: after, PIDFD: -1}
+	p := &Process{launch: l, arena: a, ops: after, PIDFD: -1, Netlink: -1}
 	defer a.free()
 	if err := p.start(clone); err != nil {
 		p.abandon()

@@ -148,6 +148,16 @@ func (w *lowering) action(do plan.Action) {
 		w.mount(a)
 	case *plan.BindMount:
 		w.bindMount(a)
+	case *plan.MakeFilesystem:
+		w.makeFilesystem(a)
+	case *plan.AttachFilesystem:
+		w.attachFilesystem(a)
+	case *plan.Unmount:
+		w.unmount(a)
+	case *plan.Exit:
+		w.call(unix.SYS_EXIT_GROUP, 0)
+	case *plan.OpenNetlink:
+		w.openNetlink()
 	case *plan.CgroupMount:
 		w.cgroupMount(a)
 	case *plan.MakeDevice:

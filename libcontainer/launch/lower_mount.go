@@ -114,8 +114,11 @@ func (w *lowering) moveMount(from, to slot) {
 }
 
 // cloneTree makes a detached copy of the mount at a host path in w.tree.
-func (w *lowering) cloneTree(source string, recursive bool) {
+func (w *lowering) cloneTree(source string, recursive, noFollow bool) {
 	flags := unix.OPEN_TREE_CLONE | unix.O_CLOEXEC
+	if noFollow {
+		flags |= unix.AT_SYMLINK_NOFOLLOW
+	}
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
@@ -191,7 +194,7 @@ func (w *lowering) targetDirMode(dest string) slot {
 	w.call(unix.SYS_STATX, w.cur, "", unix.AT_EMPTY_PATH, unix.STATX_MODE, uint64(w.arena.word(mode))-modeOffset)
 	over := w.set(0)
 	w.onError(first)
-	w.makeDirs(dest)
+	w.makeDirs(dest, inRoot)
 	w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
 	w.set(0o1777).to(mode)
 	w.onSuccess(over)
@@ -206,20 +209,26 @@ func (w *lowering) bindMount(a *plan.BindMount) {
 		w.close(w.cur)
 		return
 	}
+	if text, ok := w.l.links[a.Index]; ok {
+		w.copySymlink(a.Destination, text)
+		return
+	}
 	if fd := w.l.source(a.Index); fd >= 0 {
 		w.set(uint64(fd)).to(w.tree)
 	} else {
-		w.cloneTree(a.Source, a.Recursive)
+		w.cloneTree(a.Source, a.Recursive, a.SourceNoFollow)
 	}
-	w.attachTree(a.Destination, &a.Flags)
-}
-
-// attachTree puts the detached mount in w.tree on a path of the container.
-func (w *lowering) attachTree(dest string, f *plan.MountFlags) {
-	w.applyFlags(w.tree, f)
-	w.targetLike(dest)
+	w.applyFlags(w.tree, &a.Flags)
+	switch {
+	case a.TargetNoFollow: // it must be there, as in crun
+		w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_NOFOLLOW, inRoot).to(w.cur)
+	case a.NoSymlinks:
+		w.targetLike(a.Destination, noSymlinks)
+	default:
+		w.targetLike(a.Destination, inRoot)
+	}
 	w.moveMount(w.tree, w.cur)
-	w.propagate(w.tree, f.Propagation)
+	w.propagate(w.tree, a.Flags.Propagation)
 	w.close(w.cur)
 	w.close(w.tree)
 }
@@ -242,7 +251,7 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 		g := &a.Cgroups[i]
 		w.call(unix.SYS_MKDIRAT, dir, g.Hierarchy, 0o755).ok(unix.EEXIST)
 		w.openat2(dir, g.Hierarchy, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, inRoot).to(w.cur)
-		w.cloneTree(g.Dir(), false)
+		w.cloneTree(g.Dir(), false, false)
 		w.mountSetattr(w.tree, 0, set, clr, 0)
 		w.moveMount(w.tree, w.cur)
 		w.close(w.tree)
@@ -271,7 +280,7 @@ func (w *lowering) cgroup2Mount(a *plan.CgroupMount) {
 		return
 	}
 	s.ok(unix.EPERM, unix.EBUSY)
-	w.cloneTree(a.Fallback, true)
+	w.cloneTree(a.Fallback, true, false)
 	w.applyFlags(w.tree, &a.Flags)
 	w.moveMount(w.tree, w.cur)
 	w.close(w.tree)

@@ -33,7 +33,7 @@ func relative(p string) string {
 // makeDirs makes a directory and its parents below the root, one step a component.
 // Each parent is looked up anew in the root, so a symlink on the way is followed inside
 // it; at one that dangles the rest is left out.
-func (w *lowering) makeDirs(dir string) {
+func (w *lowering) makeDirs(dir string, resolve uint64) {
 	parts := strings.Split(relative(dir), "/")
 	var dangling []*step
 	for i, name := range parts {
@@ -41,7 +41,7 @@ func (w *lowering) makeDirs(dir string) {
 			w.call(unix.SYS_MKDIRAT, w.root, name, 0o755).ok(unix.EEXIST)
 			continue
 		}
-		parent := w.openat2(w.root, strings.Join(parts[:i], "/"), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.tmp)
+		parent := w.openat2(w.root, strings.Join(parts[:i], "/"), unix.O_PATH|unix.O_DIRECTORY, resolve).ok(unix.ENOENT).to(w.tmp)
 		dangling = append(dangling, parent)
 		w.call(unix.SYS_MKDIRAT, w.tmp, name, 0o755).ok(unix.EEXIST)
 		w.close(w.tmp)
@@ -52,12 +52,12 @@ func (w *lowering) makeDirs(dir string) {
 }
 
 // makeFile makes an empty file below the root, with its parents.
-func (w *lowering) makeFile(dest string) {
+func (w *lowering) makeFile(dest string, resolve uint64) {
 	dir, base := path.Split(dest)
 	if dir = path.Clean(dir); dir != "/" {
-		w.makeDirs(dir)
+		w.makeDirs(dir, resolve)
 	}
-	parent := w.openat2(w.root, relative(dir), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.tmp)
+	parent := w.openat2(w.root, relative(dir), unix.O_PATH|unix.O_DIRECTORY, resolve).ok(unix.ENOENT).to(w.tmp)
 	w.call(unix.SYS_MKNODAT, w.tmp, base, unix.S_IFREG|0o644, 0).ok(unix.EEXIST)
 	w.close(w.tmp)
 	w.onError(parent)
@@ -75,8 +75,11 @@ type request struct {
 // requestMark in a report's second word tells a request from an errno and a barrier.
 const requestMark = 1 << 30
 
-// ask has the runtime make a target.
-func (w *lowering) ask(dest string, dir bool) {
+// ask has the runtime make a target; not where no symlink may lead to it.
+func (w *lowering) ask(dest string, dir bool, resolve uint64) {
+	if resolve == noSymlinks {
+		return
+	}
 	msg := w.u32s(uint32(len(w.requests)), requestMark)
 	w.requests = append(w.requests, request{op: w.op, path: dest, dir: dir})
 	w.meet(msg)
@@ -88,9 +91,9 @@ func (w *lowering) targetDir(dest string, resolve uint64) {
 		return w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, resolve).to(w.cur)
 	}
 	first := open().ok(unix.ENOENT)
-	w.makeDirs(dest)
+	w.makeDirs(dest, resolve)
 	second := open().ok(unix.ENOENT)
-	w.ask(dest, true)
+	w.ask(dest, true, resolve)
 	open()
 	w.onSuccess(first)
 	w.onSuccess(second)
@@ -98,19 +101,19 @@ func (w *lowering) targetDir(dest string, resolve uint64) {
 
 // targetLike opens a path of the container to be covered by what the descriptor in
 // w.tree is, making a directory or a file if it is missing.
-func (w *lowering) targetLike(dest string) {
-	open := func() *step { return w.openat2(w.root, relative(dest), unix.O_PATH, inRoot).to(w.cur) }
+func (w *lowering) targetLike(dest string, resolve uint64) {
+	open := func() *step { return w.openat2(w.root, relative(dest), unix.O_PATH, resolve).to(w.cur) }
 	first := open().ok(unix.ENOENT)
 	isDir := w.call(unix.SYS_OPENAT, w.tree, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR).to(w.tmp)
 	w.close(w.tmp)
-	w.makeDirs(dest)
+	w.makeDirs(dest, resolve)
 	dir := open().ok(unix.ENOENT)
-	w.ask(dest, true)
+	w.ask(dest, true, resolve)
 	over := w.set(0)
 	w.onError(isDir)
-	w.makeFile(dest)
+	w.makeFile(dest, resolve)
 	file := open().ok(unix.ENOENT)
-	w.ask(dest, false)
+	w.ask(dest, false, resolve)
 	w.onSuccess(over)
 	open()
 	for _, s := range []*step{first, dir, file} {

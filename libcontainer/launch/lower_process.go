@@ -253,25 +253,13 @@ func (w *lowering) mountConsole(slave slot) {
 	w.close(w.cur)
 }
 
-// sendConsole sends the master as SCM_RIGHTS. The control message must hold a constant,
-// so the master is moved to a number that is free: the console socket's own comes next.
+// sendConsole sends the master, and waits where the receiver has something to do first.
 func (w *lowering) sendConsole(master slot) {
-	fixed := slices.Max(w.l.childFDs()) + w.preserve + 16 // above what the launch uses, below any usual RLIMIT_NOFILE
-	w.call(unix.SYS_DUP3, master, fixed, unix.O_CLOEXEC)
+	w.sendFD(w.l.Console, master, "/dev/pts/ptmx")
 	w.close(master)
-	name := "/dev/pts/ptmx"
-	cmsg, cmsgAddr := w.arena.alloc(24)
-	binary.NativeEndian.PutUint64(cmsg, 20)
-	binary.NativeEndian.PutUint32(cmsg[8:], unix.SOL_SOCKET)
-	binary.NativeEndian.PutUint32(cmsg[12:], unix.SCM_RIGHTS)
-	binary.NativeEndian.PutUint32(cmsg[16:], uint32(fixed))
-	iov := w.u64s(w.str(name), uint64(len(name)))
-	msg := w.u64s(0, 0, iov, 1, cmsgAddr, 24, 0)
-	w.call(unix.SYS_SENDMSG, w.l.Console, msg, unix.MSG_NOSIGNAL).atLeast(len(name))
 	if w.l.ConsoleAnswers {
 		_, buf := w.arena.alloc(8)
 		w.call(unix.SYS_READ, w.l.Console, buf, 1).okAny()
 	}
-	w.call(unix.SYS_CLOSE, fixed)
 	w.call(unix.SYS_CLOSE, w.l.Console)
 }

@@ -155,7 +155,7 @@ func deviceMode(a *plan.MakeDevice) int {
 
 // bindDevice binds the host's node of the same path to the name in the directory w.cur.
 func (w *lowering) bindDevice(hostPath, base string) {
-	w.cloneTree(hostPath, false)
+	w.cloneTree(hostPath, false, false)
 	w.call(unix.SYS_MKNODAT, w.cur, base, unix.S_IFREG|0o644, 0).ok(unix.EEXIST)
 	w.openat2(w.cur, base, unix.O_PATH|unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS).to(w.tmp)
 	w.moveMount(w.tree, w.tmp)

@@ -37,6 +37,10 @@ func (l *Launch) perform(op *plan.Op, p *Process) error {
 		if err != nil {
 			err = &Error{Field: op.Field, Op: op.Do, Call: "write oom_score_adj", Errno: err}
 		}
+	case *plan.CopyUp:
+		return p.copyUp(op, a)
+	case *plan.MoveNetDevice:
+		return p.moveNetDevice(op)
 	case *plan.SendSeccompFD:
 		err = p.takeListener(op)
 	default:
@@ -71,5 +75,18 @@ func (p *Process) takeListener(op *plan.Op) error {
 	}
 	p.Listener = fd
 	defer func() { _ = unix.Close(fd) }()
+	return p.launch.Perform(op, p)
+}
+
+// moveNetDevice has Perform move a device. The first of them takes the socket that the child
+// has handed over; it is closed with the launch, and what moves devices keeps a copy.
+func (p *Process) moveNetDevice(op *plan.Op) error {
+	if p.Netlink < 0 {
+		fd, err := p.launch.received()
+		if err != nil {
+			return &Error{Field: op.Field, Op: op.Do, Call: "recvmsg", Errno: err}
+		}
+		p.Netlink = p.launch.keep(fd)
+	}
 	return p.launch.Perform(op, p)
 }

@@ -50,6 +50,14 @@ func (l *Launch) prepareOp(op *plan.Op) error {
 			return &Error{Field: op.Field, Op: op.Do, Call: "open procfs", Errno: err}
 		}
 		l.procFS = l.keep(fs.FD())
+	case *plan.OpenNetlink:
+		return l.openHandOver()
+	case *plan.MakeFilesystem:
+		if a.Copied {
+			return l.openHandOver()
+		}
+	case *plan.CopyUp:
+		l.copiesUp = true
 	case *plan.JoinCgroups:
 		fds, err := l.CgroupProcs(a.Hierarchies)
 		if err != nil {
@@ -87,26 +95,6 @@ func openNamespace(n plan.Namespace) (int, error) {
 		return -1, unix.EINVAL
 	}
 	return fd, nil
-}
-
-// openSources opens the sources of bind mounts as detached copies.
-func (l *Launch) openSources(op *plan.Op, a *plan.OpenSources) error {
-	l.sources = make(map[int]int)
-	for i, s := range a.Sources {
-		if s.Path == "" {
-			continue
-		}
-		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-		if s.Recursive {
-			flags |= unix.AT_RECURSIVE
-		}
-		fd, err := unix.OpenTree(unix.AT_FDCWD, s.Path, flags)
-		if err != nil {
-			return &Error{Field: op.Field + "[" + strconv.Itoa(i) + "].source", Op: op.Do, Call: "open_tree " + s.Path, Errno: err}
-		}
-		l.sources[i] = l.keep(fd)
-	}
-	return nil
 }
 
 // reopen opens a descriptor's file anew.

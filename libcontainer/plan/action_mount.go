@@ -32,6 +32,12 @@ type BindMount struct {
 	Recursive   bool
 	Flags       MountFlags
 	Remount     bool // change the flags of what is mounted at Destination; no Source
+	// SourceNoFollow mounts a symlink itself, TargetNoFollow mounts on one.
+	SourceNoFollow, TargetNoFollow bool
+	// CopySymlink makes a symlink anew instead of mounting what it points to.
+	CopySymlink bool
+	// NoSymlinks refuses a destination that leads through symlinks.
+	NoSymlinks bool
 }
 
 // CgroupMount shows the container its cgroups.
@@ -114,7 +120,17 @@ func (a *BindMount) String() string {
 	if a.Recursive {
 		verb = "bind recursively "
 	}
-	return verb + a.Source + " on " + a.Destination + a.Flags.suffix()
+	s := verb + a.Source + " on " + a.Destination + a.Flags.suffix()
+	if a.SourceNoFollow {
+		s += ", not following the source"
+	}
+	if a.TargetNoFollow {
+		s += ", not following the target"
+	}
+	if a.CopySymlink {
+		s += ", or copy it if it is a symlink"
+	}
+	return s
 }
 
 func (a *CgroupMount) String() string {

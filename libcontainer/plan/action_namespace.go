@@ -84,18 +84,6 @@ type BecomeRoot struct {
 	KeepGroups bool
 }
 
-// OpenSources opens the sources of bind mounts with the runtime's rights: in a user
-// namespace they may be out of reach.
-type OpenSources struct {
-	Sources []Source // by index in config.json's mounts; an empty Path where none is needed
-}
-
-// Source is a bind mount's source.
-type Source struct {
-	Path      string
-	Recursive bool
-}
-
 func (a *Clone) String() string {
 	s := "clone a child"
 	if len(a.New) > 0 {
@@ -150,5 +138,4 @@ func (a *WriteIDMaps) String() string {
 func (m *IDMapping) String() string {
 	return number(m.ContainerID) + " " + number(m.HostID) + " " + number(m.Size)
 }
-func (*BecomeRoot) String() string  { return "become user 0 and group 0 of the user namespace" }
-func (*OpenSources) String() string { return "open the sources of bind mounts" }
+func (*BecomeRoot) String() string { return "become user 0 and group 0 of the user namespace" }

@@ -74,7 +74,7 @@ func catalogue(t *testing.T) string {
 // the fields of operations.
 func isAction(typ *doc.Type) bool {
 	switch typ.Name {
-	case "Cgroup", "DeviceRule", "Namespace", "TimeOffset", "IDMapping", "Source", "Device":
+	case "Cgroup", "DeviceRule", "Namespace", "TimeOffset", "IDMapping", "Source", "Device", "IDMap":
 		return false
 	}
 	return len(typ.Methods) > 0

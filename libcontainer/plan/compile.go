@@ -43,6 +43,12 @@ type compiler struct {
 	linux *specs.Linux
 	ns    namespaces
 	errs  []error
+	// hasCgroups says that there are cgroups of the container's own.
+	hasCgroups bool
+	// everySource says that the child can't open any source of a bind mount itself.
+	everySource bool
+	// options are those of the spec's mounts, by index.
+	options []mountOptions
 	// readonlyDev is the index of a mount on /dev that becomes read-only after the device
 	// nodes are made; -1 for none.
 	readonlyDev int
@@ -87,6 +93,10 @@ func newCompiler(in *Input) *compiler {
 	}
 	c.Ops = make([]Op, 0, 96)
 	c.ns = collectNamespaces(c.linux.Namespaces)
+	c.options = make([]mountOptions, len(c.Spec.Mounts))
+	for i := range c.Spec.Mounts {
+		c.options[i] = parseMountOptions(c.Spec.Mounts[i].Options)
+	}
 	return c
 }
 
@@ -113,6 +123,7 @@ func (c *compiler) cgroups() {
 	if len(groups) == 0 {
 		return
 	}
+	c.hasCgroups = true
 	c.add(Runtime, "linux.cgroupsPath", &CreateCgroups{Cgroups: groups, Optional: c.OptionalCgroups})
 	writes, err := resourceWrites(c.linux.Resources, c.Facts)
 	if err != nil {
@@ -140,6 +151,7 @@ func (c *compiler) session() {
 	if c.ns.isNew("network") {
 		c.add(Child, "linux.namespaces", &LoopbackUp{})
 	}
+	c.netDevices()
 }
 
 // hooks runs what must happen before the root is pivoted: prestart and createRuntime

@@ -50,7 +50,7 @@ func (c *compiler) devIsBound() bool {
 	for i := range c.Spec.Mounts {
 		m := &c.Spec.Mounts[i]
 		if path.Clean("/"+m.Destination) == "/dev" {
-			o, _ := parseMountOptions(m.Options)
+			o := parseMountOptions(m.Options)
 			bound = isBind(m, &o)
 		}
 	}

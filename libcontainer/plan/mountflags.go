@@ -1,6 +1,10 @@
 package plan
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/gantry-containers/gantry/libcontainer/idmap"
+)
 
 // MountFlag is one attribute of a mount or of its file system, by the kernel's name.
 type MountFlag uint32
@@ -113,27 +117,55 @@ type mountOptions struct {
 	bind      bool
 	recursive bool
 	remount   bool
+	copyUp    bool
+	idmapped  bool
+	idmap     idmap.Option
+
+	// crun's, for bind mounts whose source or target is a symlink
+	sourceNoFollow, targetNoFollow, copySymlink bool
 }
 
 // parseMountOptions sorts the options of a mount into attributes, propagation and
-// what only the file system understands; config.md "Linux mount options". The second
-// result names the first option that this runtime does not implement.
-func parseMountOptions(options []string) (o mountOptions, unsupported string) {
+// what only the file system understands; config.md "Linux mount options".
+func parseMountOptions(options []string) (o mountOptions) {
 	for _, s := range options {
 		switch s {
 		case "", "defaults", "rw", "bind", "rbind", "remount", "loud", "nolazytime", "async", "noiversion", "nomand":
 			o.plain(s)
-		case "tmpcopyup", "idmap", "ridmap":
-			return o, s
+		case "tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink":
+			o.treatment(s)
 		default:
 			if p := propagationOption(s); p != Unchanged {
 				o.flags.Propagation = append(o.flags.Propagation, p)
-			} else if !o.attribute(s) {
+			} else if !o.attribute(s) && !o.idmapping(s) {
 				o.data = append(o.data, s)
 			}
 		}
 	}
-	return o, ""
+	return o
+}
+
+// treatment handles the options that say how to mount, not what.
+func (o *mountOptions) treatment(s string) {
+	switch s {
+	case "tmpcopyup":
+		o.copyUp = true
+	case "src-nofollow":
+		o.sourceNoFollow = true
+	case "dest-nofollow":
+		o.targetNoFollow = true
+	case "copy-symlink":
+		o.copySymlink = true
+	}
+}
+
+// idmapping handles the options that ask for other owners. It reports whether s is one.
+func (o *mountOptions) idmapping(s string) bool {
+	m, ok := idmap.Cut(s)
+	if ok {
+		o.idmapped, o.idmap = true, m
+	}
+	return ok
 }
 
 // plain handles the options that are neither attribute nor data. Those that only

@@ -32,6 +32,16 @@ func (ns *namespaces) isJoined(kind string) bool {
 	return slices.ContainsFunc(ns.joined, func(n Namespace) bool { return n.Type == kind })
 }
 
+// pathOf is where the namespace of that kind is joined; "" for a new one or none.
+func (ns *namespaces) pathOf(kind string) string {
+	for _, n := range ns.joined {
+		if n.Type == kind {
+			return n.Path
+		}
+	}
+	return ""
+}
+
 func (ns *namespaces) has(kind string) bool { return ns.isNew(kind) || ns.isJoined(kind) }
 
 // user reports whether the container has a user namespace other than the runtime's.
@@ -59,8 +69,8 @@ func without(list []string, kinds ...string) []string {
 
 // birth makes the child and puts it into cgroups and namespaces.
 func (c *compiler) birth() {
+	c.openSources()
 	if c.ns.user() && c.Facts.UID == 0 {
-		c.openSources()
 		c.ownStdio(c.proc, c.linux.UIDMappings)
 	}
 	created := c.ns.created
@@ -187,23 +197,6 @@ func (c *compiler) singleOwnID() bool {
 // the kernel demands that setgroups(2) be given up, user_namespaces(7).
 func (c *compiler) denySetgroups() bool {
 	return c.ns.isNew("user") && c.Facts.UID != 0 && c.singleOwnID()
-}
-
-// openSources lets the privileged runtime open what a mapped root may not reach.
-func (c *compiler) openSources() {
-	sources := make([]Source, len(c.Spec.Mounts))
-	found := false
-	for i := range c.Spec.Mounts {
-		m := &c.Spec.Mounts[i]
-		o, _ := parseMountOptions(m.Options)
-		if isBind(m, &o) && !o.remount {
-			sources[i] = Source{Path: c.hostPath(m.Source), Recursive: o.recursive}
-			found = true
-		}
-	}
-	if found {
-		c.add(Runtime, "mounts", &OpenSources{Sources: sources})
-	}
 }
 
 func (c *compiler) oomScore() {

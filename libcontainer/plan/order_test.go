@@ -103,6 +103,8 @@ func misplaced(at places) (list []string) {
 		{"WriteCgroup", "Clone"},
 		{"SetDevices", "Clone"},
 		{"OpenSources", "Clone"},
+		{"OpenNetlink", "MoveNetDevice"},
+		{"MoveNetDevice", "RunHooks"},
 		{"DropBounding", "SetUser"},
 		{"SetUser", "KeepCapabilities"},
 		{"SetUser", "SetCapabilities"},
@@ -151,8 +153,8 @@ func filterWrongs(p *plan.Plan, at places) (list []string) {
 func TestOrderOfGoldenPlans(t *testing.T) {
 	for _, c := range plantest.Load(t, "testdata") {
 		p, err := c.Plan()
-		if err != nil {
-			continue // an error case, which TestGolden holds
+		if err != nil || c.Mounts != nil {
+			continue // an error case, which TestGolden holds, or no launch of a program
 		}
 		for _, wrong := range wrongs(p) {
 			t.Errorf("%s: %s", c.Name, wrong)

@@ -46,15 +46,7 @@ func isBind(m *specs.Mount, o *mountOptions) bool { return o.bind || m.Type == "
 
 func (c *compiler) mount(i int, m *specs.Mount) {
 	field := index("mounts", i)
-	o, unsupported := parseMountOptions(m.Options)
-	if unsupported != "" {
-		c.fail(field+".options", "mount option "+unsupported+" is not supported")
-		return
-	}
-	if len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 {
-		c.fail(field+".uidMappings", "id-mapped mounts are not supported")
-		return
-	}
+	o := c.options[i]
 	dest := path.Clean("/" + m.Destination)
 	if dest == "/dev" && o.flags.Set&ReadOnly != 0 && !isBind(m, &o) {
 		o.flags.Set &^= ReadOnly // until devices has made its nodes
@@ -69,9 +61,12 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 		}
 		c.add(Child, field, &BindMount{
 			Index: i, Destination: dest, Source: c.hostPath(m.Source), Recursive: o.recursive, Flags: o.flags,
+			SourceNoFollow: o.sourceNoFollow, TargetNoFollow: o.targetNoFollow, CopySymlink: o.copySymlink,
 		})
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		c.cgroupMount(i, dest, o.flags)
+	case o.copyUp && m.Type == "tmpfs":
+		c.filesystem(i, m, &o, false)
 	default:
 		c.add(Child, field, &Mount{
 			Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: strings.Join(o.data, ","),

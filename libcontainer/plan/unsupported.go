@@ -22,10 +22,9 @@ func (c *compiler) unsupported() {
 	refuse(l.IntelRdt != nil, "linux.intelRdt", "Intel RDT")
 	refuse(l.MemoryPolicy != nil, "linux.memoryPolicy", "a NUMA memory policy")
 	refuse(l.Personality != nil, "linux.personality", "a personality")
-	refuse(len(l.NetDevices) > 0, "linux.netDevices", "moving network devices")
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -43,6 +43,16 @@ func interfaceRule(name string) string {
 	return ""
 }
 
+// templateRule takes the one template that the kernel knows, %d once
+// (dev_prep_valid_name in net/core/dev.c).
+func templateRule(name string) string {
+	before, after, ok := strings.Cut(name, "%")
+	if !ok || strings.HasPrefix(after, "d") && !strings.Contains(after, "%") && before != "" {
+		return ""
+	}
+	return "is " + quote(name) + ", must have % only as %d, once, behind a name"
+}
+
 func (c *checker) netDevices() {
 	const path = "linux.netDevices"
 	devices := c.linux.NetDevices
@@ -65,6 +75,7 @@ func (c *checker) netDevices() {
 		if inside := devices[name].Name; inside != "" {
 			target = inside
 			c.add(at+".name", refNetDevices, interfaceRule(inside))
+			c.add(at+".name", refNetDevices, templateRule(inside))
 		}
 		// With %d the kernel picks a free number.
 		if other, ok := taken[target]; ok && !strings.Contains(target, "%d") {

@@ -37,6 +37,13 @@ var linuxCases = map[string]badCase{
 		`linux.netDevices.a.name: is "a/b", which no network device can be called`,
 		`linux.netDevices.b.name: is "sixteen-bytes-16", must have at most 15 bytes`,
 		`linux.netDevices["c:d"]: the name is "c:d", which no network device can be called`),
+	"network devices with templates that are none": onNetDevices(map[string]specs.LinuxNetDevice{
+		"a": {Name: "a%"}, "b": {Name: "b%s"}, "c": {Name: "c%d%d"}, "d": {Name: "%d"}, "e": {Name: "e%d"}, "f": {Name: "e%d"},
+	},
+		`linux.netDevices.a.name: is "a%", must have % only as %d, once, behind a name`,
+		`linux.netDevices.b.name: is "b%s", must have % only as %d, once, behind a name`,
+		`linux.netDevices.c.name: is "c%d%d", must have % only as %d, once, behind a name`,
+		`linux.netDevices.d.name: is "%d", must have % only as %d, once, behind a name`),
 	"network devices with one name": onNetDevices(map[string]specs.LinuxNetDevice{"a": {}, "b": {Name: "a"}},
 		`linux.netDevices.b.name: is "a", which is already the name of linux.netDevices.a`),
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/idmap"
 )
 
 func (c *checker) mounts(list []specs.Mount) {
@@ -24,6 +26,7 @@ func (c *checker) mount(m *specs.Mount, i int) {
 	}
 	c.addAt("mounts", i, ".source", refMounts, nulRule(m.Source))
 	c.options(m, i, &opts)
+	c.symlinkOptions(i, &opts)
 	if opts.idmap || m.UIDMappings != nil || m.GIDMappings != nil {
 		c.idmapped(m, i, &opts)
 	}
@@ -118,7 +121,11 @@ func (c *checker) idmapped(m *specs.Mount, i int, opts *mountOptions) {
 	if c.facts.UID != 0 {
 		add("", "is idmapped, rootless containers cannot have that")
 	}
+	if opts.mapping > 0 {
+		c.optionMapping(m, element(at+".options", opts.mapping-1), m.Options[opts.mapping-1])
+	}
 	switch {
+	case opts.mapping > 0:
 	case m.UIDMappings == nil && m.GIDMappings == nil:
 		if !c.ns.has(nsUser) {
 			add("", "is idmapped, must have uidMappings and gidMappings when there is no user namespace")
@@ -130,4 +137,42 @@ func (c *checker) idmapped(m *specs.Mount, i int, opts *mountOptions) {
 	}
 	c.mappings(at+".uidMappings", refPOSIXMounts, m.UIDMappings)
 	c.mappings(at+".gidMappings", refPOSIXMounts, m.GIDMappings)
+}
+
+// optionMapping checks a mapping that is written into the option itself, as crun takes it.
+func (c *checker) optionMapping(m *specs.Mount, at, option string) {
+	if m.UIDMappings != nil || m.GIDMappings != nil {
+		c.add(at, refMountOptions, "has a mapping, which the mount's uidMappings and gidMappings have, too")
+		return
+	}
+	o, _ := idmap.Cut(option)
+	uids, gids, err := idmap.Parse(o.Value, c.linux.UIDMappings, c.linux.GIDMappings)
+	if err != nil {
+		c.add(at, refMountOptions, err.Error())
+		return
+	}
+	c.mappings(at+" uids", refMountOptions, uids)
+	c.mappings(at+" gids", refMountOptions, gids)
+}
+
+// symlinkOptions checks crun's options for bind mounts whose source or target is a symlink.
+func (c *checker) symlinkOptions(i int, opts *mountOptions) {
+	for _, o := range [...]struct {
+		at   int
+		name string
+	}{{opts.srcNoFollow, "src-nofollow"}, {opts.destNoFollow, "dest-nofollow"}, {opts.copySymlink, "copy-symlink"}} {
+		if o.at == 0 {
+			continue
+		}
+		at := element(element("mounts", i)+".options", o.at-1)
+		if !opts.bind || opts.remount {
+			c.add(at, refMountOptions, o.name+" is for bind mounts")
+		}
+		if o.at != opts.copySymlink && opts.copySymlink > 0 {
+			c.add(at, refMountOptions, o.name+" and copy-symlink exclude each other")
+		}
+	}
+	if opts.copySymlink > 0 && opts.idmap {
+		c.add(element(element("mounts", i)+".options", opts.copySymlink-1), refMountOptions, "copy-symlink can't be idmapped")
+	}
 }

@@ -1,6 +1,10 @@
 package validate
 
-import "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/idmap"
+)
 
 // mountOptions is what the options of a mount say about its kind.
 type mountOptions struct {
@@ -8,6 +12,8 @@ type mountOptions struct {
 	remount   bool
 	idmap     bool // idmap or ridmap
 	tmpcopyup int  // index plus one
+	// crun's, each the index plus one
+	mapping, srcNoFollow, destNoFollow, copySymlink int
 }
 
 func scanOptions(m *specs.Mount) mountOptions {
@@ -18,10 +24,21 @@ func scanOptions(m *specs.Mount) mountOptions {
 			opts.bind = true
 		case "remount":
 			opts.remount = true
-		case "idmap", "ridmap":
-			opts.idmap = true
 		case "tmpcopyup":
 			opts.tmpcopyup = i + 1
+		case "src-nofollow":
+			opts.srcNoFollow = i + 1
+		case "dest-nofollow":
+			opts.destNoFollow = i + 1
+		case "copy-symlink":
+			opts.copySymlink = i + 1
+		default:
+			if m, ok := idmap.Cut(o); ok {
+				opts.idmap = true
+				if m.Value != "" {
+					opts.mapping = i + 1
+				}
+			}
 		}
 	}
 	return opts
@@ -41,10 +58,11 @@ func knownOption(o string) bool {
 		"rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "rrelatime", "rro", "rrw",
 		"rstrictatime", "rsuid", "rsymfollow":
 		return true
-	case "idmap", "ridmap", "tmpcopyup":
+	case "tmpcopyup", "src-nofollow", "dest-nofollow", "copy-symlink":
 		return true
 	}
-	return propagation(o)
+	_, mapped := idmap.Cut(o)
+	return mapped || propagation(o)
 }
 
 // propagation reports whether the word is a mode of mount propagation, mount_namespaces(7),

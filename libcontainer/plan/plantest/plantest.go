@@ -28,6 +28,9 @@ type Case struct {
 	Facts *host.Facts
 	Input *plan.Input     // nil for exec
 	Exec  *plan.ExecInput // nil for create
+	// Mounts changes those of a running container; nil but for runc mounts.
+	Mounts *plan.MountsInput
+	Remove bool // with Mounts
 	// Want is what Text should return.
 	Want string
 
@@ -41,6 +44,7 @@ const (
 	factsFile  = "facts.json"
 	inputFile  = "input.json"
 	execFile   = "exec.json"
+	mountsFile = "mounts.json"
 	wantFile   = "want.plan"
 )
 
@@ -94,6 +98,17 @@ func (c *Case) input(members map[string][]byte) error {
 		}
 		return nil
 	}
+	if text, ok := members[mountsFile]; ok {
+		in := struct {
+			plan.MountsInput
+			Remove bool
+		}{MountsInput: plan.MountsInput{Config: c.Spec, Facts: c.Facts, Bundle: "/bundle", HasCgroups: true}}
+		if err := strict(text, &in); err != nil {
+			return fmt.Errorf("%s: %w", mountsFile, err)
+		}
+		c.Mounts, c.Remove = &in.MountsInput, in.Remove
+		return nil
+	}
 	c.Input = &plan.Input{Spec: c.Spec, Facts: c.Facts, ID: "box", Bundle: "/bundle", Rootfs: "/bundle/rootfs"}
 	if err := strict(members[inputFile], c.Input); err != nil {
 		return fmt.Errorf("%s: %w", inputFile, err)
@@ -103,8 +118,13 @@ func (c *Case) input(members map[string][]byte) error {
 
 // Plan compiles the case.
 func (c *Case) Plan() (*plan.Plan, error) {
-	if c.Exec != nil {
+	switch {
+	case c.Exec != nil:
 		return plan.Exec(c.Exec)
+	case c.Remove:
+		return plan.RemoveMounts(c.Mounts), nil
+	case c.Mounts != nil:
+		return plan.AddMounts(c.Mounts)
 	}
 	return plan.Create(c.Input)
 }
