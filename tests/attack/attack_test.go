@@ -7,7 +7,8 @@
 //
 //	CVE-2019-16884, labels   AppArmor and SELinux labels are refused by name, which is tested
 //	CVE-2019-19921, labels   the same; its path half is tested
-//	CVE-2021-43784           no netlink message is made: the plan goes by shared memory; large configs are tested
+//	CVE-2021-43784           the plan goes by shared memory, not by netlink: large configs are tested. The messages that move
+//	                         network devices carry names of at most 15 bytes, by validate, and what the kernel said itself
 //	CVE-2025-52881, labels   the same as 16884; its sysctl half is tested
 //	CVE-2026-119101 and CVE-2026-115520, -119614   no checkpoint, no restore, no external mounts
 //	CVE-2025-24965, CVE-2026-84042   no krun handler

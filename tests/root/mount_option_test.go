@@ -2,6 +2,7 @@ package root_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,11 +19,105 @@ const (
 	allFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NODIRATIME | unix.MS_NOATIME
 )
 
+// What mountinfo shows of the tree with none of the attributes, and with all.
+const none, all = "rw,relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime"
+
+// treeOptions are options of a recursive bind mount, and the attributes that follow of the
+// top and of the mount below.
+var treeOptions = []struct {
+	source            uintptr
+	options, top, sub string
+}{
+	{noFlags, "defaults", none, none},
+	{noFlags, "ro", "ro,relatime", none},
+	{noFlags, "nosuid", "rw,nosuid,relatime", none},
+	{noFlags, "nodev", "rw,nodev,relatime", none},
+	{noFlags, "noexec", "rw,noexec,relatime", none},
+	{noFlags, "nodiratime", "rw,nodiratime,relatime", none},
+	{noFlags, "noatime", "rw,noatime", none},
+	{noFlags, "strictatime", "rw", none},
+	{noFlags, "relatime", "rw,relatime", none},
+	{noFlags, "nosymfollow", "rw,relatime,nosymfollow", none},
+	{noFlags, "ro,nosuid", "ro,nosuid,relatime", none},
+	{noFlags, "ro,rw", none, none},
+	{noFlags, "strictatime,nostrictatime", none, none},
+	{noFlags, "relatime,norelatime", none, none},
+	{allFlags, "rw", "rw,nosuid,nodev,noexec,noatime,nodiratime", all},
+	{allFlags, "suid", "ro,nodev,noexec,noatime,nodiratime", all},
+	{allFlags, "dev", "ro,nosuid,noexec,noatime,nodiratime", all},
+	{allFlags, "exec", "ro,nosuid,nodev,noatime,nodiratime", all},
+	{allFlags, "diratime", "ro,nosuid,nodev,noexec,noatime", all},
+	{allFlags, "atime", "ro,nosuid,nodev,noexec,nodiratime,relatime", all},
+	{allFlags, "nosymfollow,symfollow", all, all},
+	{noFlags, "rro", "ro,relatime", "ro,relatime"},
+	{noFlags, "rnosuid", "rw,nosuid,relatime", "rw,nosuid,relatime"},
+	{noFlags, "rnodev", "rw,nodev,relatime", "rw,nodev,relatime"},
+	{noFlags, "rnoexec", "rw,noexec,relatime", "rw,noexec,relatime"},
+	{noFlags, "rnodiratime", "rw,nodiratime,relatime", "rw,nodiratime,relatime"},
+	{noFlags, "rnoatime", "rw,noatime", "rw,noatime"},
+	{noFlags, "rstrictatime", "rw", "rw"},
+	{noFlags, "rrelatime", none, none},
+	{noFlags, "rnosymfollow", "rw,relatime,nosymfollow", "rw,relatime,nosymfollow"},
+	{noFlags, "rro,rnosuid,rnodev,rnoexec", "ro,nosuid,nodev,noexec,relatime", "ro,nosuid,nodev,noexec,relatime"},
+	{noFlags, "rstrictatime,rnostrictatime", none, none},
+	{noFlags, "rrelatime,rnorelatime", none, none},
+	{allFlags, "rrw", "rw,nosuid,nodev,noexec,noatime,nodiratime", "rw,nosuid,nodev,noexec,noatime,nodiratime"},
+	{allFlags, "rsuid", "ro,nodev,noexec,noatime,nodiratime", "ro,nodev,noexec,noatime,nodiratime"},
+	{allFlags, "rdev", "ro,nosuid,noexec,noatime,nodiratime", "ro,nosuid,noexec,noatime,nodiratime"},
+	{allFlags, "rexec", "ro,nosuid,nodev,noatime,nodiratime", "ro,nosuid,nodev,noatime,nodiratime"},
+	{allFlags, "rdiratime", "ro,nosuid,nodev,noexec,noatime", "ro,nosuid,nodev,noexec,noatime"},
+	{allFlags, "ratime", "ro,nosuid,nodev,noexec,nodiratime,relatime", "ro,nosuid,nodev,noexec,nodiratime,relatime"},
+	{allFlags, "rnosymfollow,rsymfollow", all, all},
+}
+
+// TestEveryMountOptionOfTheSpecHasARow reads the spec's table: each name is in one of the
+// tables here, or has a test of its own.
+func TestEveryMountOptionOfTheSpecHasARow(t *testing.T) {
+	covered := map[string]bool{
+		"bind": true, "rbind": true, // TestBindIsNotRecursiveByItself
+		"remount": true,                 // TestRemount
+		"idmap":   true, "ridmap": true, // TestIDMappedMount
+		"tmpcopyup": true, // TestTmpcopyup
+	}
+	for _, o := range treeOptions {
+		for name := range strings.SplitSeq(o.options, ",") {
+			covered[name] = true
+		}
+	}
+	for _, o := range fileSystemOptions {
+		for name := range strings.SplitSeq(o.options, ",") {
+			covered[name] = true
+		}
+	}
+	for name := range propagationOptions {
+		covered[name] = true
+	}
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runtime-spec").Output()
+	if err != nil {
+		t.Skipf("needs the spec in the module cache: %v", err)
+	}
+	_, table, _ := strings.Cut(read(t, filepath.Join(strings.TrimSpace(string(dir)), "config.md")), "### <a name=\"configLinuxMountOptions\"")
+	names := 0
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "[^1]:") {
+			break
+		}
+		if name, ok := strings.CutPrefix(line, " `"); ok {
+			names++
+			if name, _, _ = strings.Cut(name, "`"); !covered[strings.TrimSpace(name)] {
+				t.Errorf("%s has no row", name)
+			}
+		}
+	}
+	if names < 60 {
+		t.Errorf("only %d names found in the table", names)
+	}
+}
+
 // TestBindMountOption binds a tree of two mounts and looks at the attributes of both. The
 // tree has none of the attributes or all of them.
 func TestBindMountOption(t *testing.T) {
 	harness.NeedRoot(t)
-	const none, all = "rw,relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime"
 	var mounts []specs.Mount
 	var want, got []string
 	sources := map[uintptr]string{}
@@ -35,40 +130,10 @@ func TestBindMountOption(t *testing.T) {
 		}
 		sources[flags] = dir
 	}
-	add := func(source uintptr, options, top, sub string) {
-		at := "/mnt/" + strings.ReplaceAll(options, ",", "+")
-		mounts = append(mounts, specs.Mount{Source: sources[source], Destination: at, Options: append([]string{"rbind"}, strings.Split(options, ",")...)})
-		want = append(want, options+": "+top+" and "+sub)
-	}
-	for options, attribute := range map[string]string{
-		"ro": "ro,relatime", "nosuid": "rw,nosuid,relatime", "nodev": "rw,nodev,relatime", "noexec": "rw,noexec,relatime",
-		"nodiratime": "rw,nodiratime,relatime", "noatime": "rw,noatime", "strictatime": "rw", "relatime": "rw,relatime",
-		"nosymfollow": "rw,relatime,nosymfollow", "ro,nosuid": "ro,nosuid,relatime", "ro,rw": none,
-	} {
-		add(noFlags, options, attribute, none)
-	}
-	for options, attribute := range map[string]string{
-		"rw": "rw,nosuid,nodev,noexec,noatime,nodiratime", "suid": "ro,nodev,noexec,noatime,nodiratime",
-		"dev": "ro,nosuid,noexec,noatime,nodiratime", "exec": "ro,nosuid,nodev,noatime,nodiratime",
-		"diratime": "ro,nosuid,nodev,noexec,noatime", "atime": "ro,nosuid,nodev,noexec,nodiratime,relatime",
-		"nosymfollow,symfollow": all,
-	} {
-		add(allFlags, options, attribute, all)
-	}
-	for options, attribute := range map[string]string{
-		"rro": "ro,relatime", "rnosuid": "rw,nosuid,relatime", "rnodev": "rw,nodev,relatime", "rnoexec": "rw,noexec,relatime",
-		"rnodiratime": "rw,nodiratime,relatime", "rnoatime": "rw,noatime", "rstrictatime": "rw", "rrelatime": none,
-		"rnosymfollow": "rw,relatime,nosymfollow", "rro,rnosuid,rnodev,rnoexec": "ro,nosuid,nodev,noexec,relatime",
-	} {
-		add(noFlags, options, attribute, attribute)
-	}
-	for options, attribute := range map[string]string{
-		"rrw": "rw,nosuid,nodev,noexec,noatime,nodiratime", "rsuid": "ro,nodev,noexec,noatime,nodiratime",
-		"rdev": "ro,nosuid,noexec,noatime,nodiratime", "rexec": "ro,nosuid,nodev,noatime,nodiratime",
-		"rdiratime": "ro,nosuid,nodev,noexec,noatime", "ratime": "ro,nosuid,nodev,noexec,nodiratime,relatime",
-		"rnosymfollow,rsymfollow": all,
-	} {
-		add(allFlags, options, attribute, attribute)
+	for _, o := range treeOptions {
+		at := "/mnt/" + strings.ReplaceAll(o.options, ",", "+")
+		mounts = append(mounts, specs.Mount{Source: sources[o.source], Destination: at, Options: append([]string{"rbind"}, strings.Split(o.options, ",")...)})
+		want = append(want, o.options+": "+o.top+" and "+o.sub)
 	}
 	seen := parseMounts(t, output(t, "cat /proc/self/mountinfo", withMounts(mounts...)))
 	for i := range mounts {
@@ -78,26 +143,30 @@ func TestBindMountOption(t *testing.T) {
 	equal(t, "attributes of the top and of the mount below", want, got)
 }
 
+// fileSystemOptions are options of a tmpfs, and what mountinfo shows of the mount and of
+// the file system.
+var fileSystemOptions = []struct{ options, mount, super string }{
+	{"", "rw,relatime", "rw"},
+	{"defaults", "rw,relatime", "rw"},
+	{"ro,mode=755", "ro,relatime", "ro,mode=755"},
+	{"ro", "ro,relatime", "rw"},
+	{"sync", "rw,relatime", "rw,sync"},
+	{"sync,async", "rw,relatime", "rw"},
+	{"dirsync", "rw,relatime", "rw,dirsync"},
+	{"lazytime", "rw,relatime", "rw,lazytime"},
+	{"lazytime,nolazytime", "rw,relatime", "rw"},
+	{"mand,nomand,iversion,noiversion,silent,loud", "rw,relatime", "rw"},
+	{"nosuid,nodev,noexec", "rw,nosuid,nodev,noexec,relatime", "rw"},
+	{"noatime", "rw,noatime", "rw"},
+	{"strictatime", "rw", "rw"},
+	{"strictatime,nostrictatime", "rw,relatime", "rw"},
+	{"rnosuid", "rw,nosuid,relatime", "rw"},
+	{"size=64k,nr_inodes=10,mode=700", "rw,relatime", "rw,size=64k,nr_inodes=10,mode=700"},
+}
+
 // TestFileSystemOption mounts a tmpfs with each option.
 func TestFileSystemOption(t *testing.T) {
-	for _, tc := range []struct{ options, mount, super string }{
-		{"", "rw,relatime", "rw"},
-		{"defaults", "rw,relatime", "rw"},
-		{"ro,mode=755", "ro,relatime", "ro,mode=755"},
-		{"ro", "ro,relatime", "rw"},
-		{"sync", "rw,relatime", "rw,sync"},
-		{"sync,async", "rw,relatime", "rw"},
-		{"dirsync", "rw,relatime", "rw,dirsync"},
-		{"lazytime", "rw,relatime", "rw,lazytime"},
-		{"lazytime,nolazytime", "rw,relatime", "rw"},
-		{"mand,nomand,iversion,noiversion,silent,loud", "rw,relatime", "rw"},
-		{"nosuid,nodev,noexec", "rw,nosuid,nodev,noexec,relatime", "rw"},
-		{"noatime", "rw,noatime", "rw"},
-		{"strictatime", "rw", "rw"},
-		{"strictatime,nostrictatime", "rw,relatime", "rw"},
-		{"rnosuid", "rw,nosuid,relatime", "rw"},
-		{"size=64k,nr_inodes=10,mode=700", "rw,relatime", "rw,size=64k,nr_inodes=10,mode=700"},
-	} {
+	for _, tc := range fileSystemOptions {
 		t.Run("options "+tc.options, func(t *testing.T) {
 			out := output(t, "cat /proc/self/mountinfo", func(s *specs.Spec) {
 				m := specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs"}
@@ -115,28 +184,30 @@ func TestFileSystemOption(t *testing.T) {
 	}
 }
 
+// propagationOptions say of what type the top and the mount below become. The mount
+// namespace is a slave of the host's, so what is neither made shared nor cut off still
+// receives.
+var propagationOptions = map[string][2]string{
+	"private": {"", "master"}, "slave": {"master", "master"}, "shared": {"shared master", "master"}, "unbindable": {"unbindable", "master"},
+	"rprivate": {"", ""}, "rslave": {"master", "master"}, "rshared": {"shared master", "shared master"}, "runbindable": {"unbindable", "unbindable"},
+}
+
 func TestPropagationOption(t *testing.T) {
 	harness.NeedRoot(t)
 	dir := filepath.Join(t.TempDir(), "top")
 	tmpfs(t, dir, noFlags, unix.MS_SHARED)
 	tmpfs(t, filepath.Join(dir, "sub"), noFlags, unix.MS_SHARED)
-	// The mount namespace is a slave of the host's, so what is neither made shared nor
-	// cut off still receives.
-	want := map[string][2]string{
-		"private": {"", "master"}, "slave": {"master", "master"}, "shared": {"shared master", "master"}, "unbindable": {"unbindable", "master"},
-		"rprivate": {"", ""}, "rslave": {"master", "master"}, "rshared": {"shared master", "shared master"}, "runbindable": {"unbindable", "unbindable"},
-	}
 	got := make(map[string][2]string)
 	var mounts []specs.Mount
-	for option := range want {
+	for option := range propagationOptions {
 		mounts = append(mounts, specs.Mount{Source: dir, Destination: "/mnt/" + option, Options: []string{"rbind", option}})
 	}
 	seen := parseMounts(t, output(t, "cat /proc/self/mountinfo", withMounts(mounts...)))
-	for option := range want {
+	for option := range propagationOptions {
 		top, sub := seen["/mnt/"+option], seen["/mnt/"+option+"/sub"]
 		got[option] = [2]string{top.propagation(), sub.propagation()}
 	}
-	equal(t, "propagation of the top and of the mount below", want, got)
+	equal(t, "propagation of the top and of the mount below", propagationOptions, got)
 }
 
 func TestBindIsNotRecursiveByItself(t *testing.T) {
@@ -170,15 +241,6 @@ func TestRemount(t *testing.T) {
 		specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs", Options: []string{"remount", "bind", "ro"}}))
 	m := parseMounts(t, out)["/mnt"]
 	equal(t, "ro", true, m.has("ro"))
-}
-
-func TestUnsupportedMountOption(t *testing.T) {
-	for _, option := range []string{"tmpcopyup", "idmap", "ridmap"} {
-		t.Run(option, func(t *testing.T) {
-			refuse(t, withMounts(specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs", Options: []string{option}}),
-				"mounts[7]", strings.TrimPrefix(option, "r"))
-		})
-	}
 }
 
 func TestUnknownMountOption(t *testing.T) {

@@ -117,14 +117,15 @@ func TestReadonlyRoot(t *testing.T) {
 func TestRootfsPropagation(t *testing.T) {
 	harness.NeedRoot(t)
 	for value, want := range map[string]string{
-		"":           "master", // rslave
-		"private":    "",
-		"rprivate":   "",
-		"slave":      "master",
-		"rslave":     "master",
-		"shared":     "shared",
-		"rshared":    "shared",
-		"unbindable": "unbindable",
+		"":            "master", // rslave
+		"private":     "",
+		"rprivate":    "",
+		"slave":       "master",
+		"rslave":      "master",
+		"shared":      "shared",
+		"rshared":     "shared",
+		"unbindable":  "unbindable",
+		"runbindable": "unbindable",
 	} {
 		t.Run("is "+value, func(t *testing.T) {
 			e := harness.New(t)
