@@ -1,8 +1,9 @@
 package libcontainer
 
 import (
-	"fmt"
 	"io"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // Plan prints what Create would do for the bundle, in order, each step with the field of
@@ -21,5 +22,5 @@ func (r *Runtime) Plan(o *CreateOptions, w io.Writer, format string, showEnv boo
 	case "json":
 		return in.plan.WriteJSON(w)
 	}
-	return fmt.Errorf("--format: unknown format %q: want text or json", format)
+	return fault.Usage.Atf("--format", "unknown format %q: want text or json", format)
 }

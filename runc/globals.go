@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 const defaultRoot = "/run/runc"
@@ -47,7 +50,7 @@ func (p *program) openLog(c *cli.Context) error {
 	case "json":
 		p.log.json = true
 	default:
-		return fmt.Errorf(compatLogFormat, format)
+		return fault.Usage.Of("--log-format", fmt.Errorf(compatLogFormat, format))
 	}
 	p.log.debug = c.Bool("debug")
 	return p.log.open(c.String("log"))
@@ -56,10 +59,10 @@ func (p *program) openLog(c *cli.Context) error {
 func (p *program) setRoot(dir string) error {
 	root, err := absolute(dir)
 	if err != nil {
-		return fmt.Errorf("--root: %w", err)
+		return fault.FlagFailed.At("--root", err)
 	}
 	if root == "/" {
-		return fmt.Errorf("option --root argument should not be set to /")
+		return fault.Usage.Of("--root", errors.New("option --root argument should not be set to /"))
 	}
 	p.runtime.Root = root
 	return nil
@@ -79,7 +82,7 @@ func (p *program) setDefaultRoot() error {
 		err = os.Chmod(root, 0o700|os.ModeSticky)
 	}
 	if err != nil {
-		return fmt.Errorf("$XDG_RUNTIME_DIR must be writable by the user: %w", err)
+		return fault.StateFailed.Errorf("$XDG_RUNTIME_DIR must be writable by the user: %w", err)
 	}
 	return p.setRoot(root)
 }
@@ -100,7 +103,7 @@ func parseRootless(s string) (rootless, auto bool, err error) {
 	}
 	rootless, err = strconv.ParseBool(s)
 	if err != nil {
-		return false, false, fmt.Errorf("--rootless: %q is not true, false or auto", s)
+		return false, false, fault.Usage.Atf("--rootless", "%q is not true, false or auto", s)
 	}
 	return rootless, false, nil
 }

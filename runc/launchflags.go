@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 
@@ -9,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // launchFlags are the flags of every command that makes a process.
@@ -45,11 +45,11 @@ func launchOptions(c *cli.Context) (o libcontainer.LaunchOptions, err error) {
 		{"pid-file", &o.PidFile},
 	} {
 		if *file.to, err = absolute(c.String(file.flag)); err != nil {
-			return o, fmt.Errorf("--%s: %w", file.flag, err)
+			return o, fault.FlagFailed.At("--"+file.flag, err)
 		}
 	}
 	if o.PreserveFDs = c.Int("preserve-fds"); o.PreserveFDs < 0 {
-		return o, fmt.Errorf("--preserve-fds: %d is negative", o.PreserveFDs)
+		return o, fault.Usage.Atf("--preserve-fds", "%d is negative", o.PreserveFDs)
 	}
 	o.ListenFDs = listenFDs()
 	return o, nil
@@ -82,7 +82,7 @@ func bundleDir(c *cli.Context) (string, error) {
 	}
 	dir, err := absolute(dir)
 	if err != nil {
-		return "", fmt.Errorf("--bundle: %w", err)
+		return "", fault.FlagFailed.At("--bundle", err)
 	}
 	return dir, nil
 }

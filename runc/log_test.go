@@ -21,7 +21,7 @@ func TestLogLines(t *testing.T) {
 	}{
 		{"text", false, `no "x"`, `^time="` + when + `" level=error msg="no \\"x\\""\n$`},
 		{"a text of one word", false, "gone", `^time="` + when + `" level=error msg=gone\n$`},
-		{"JSON", true, `no "x"`, `^{"level":"error","msg":"no \\"x\\"","time":"` + when + `"}\n$`},
+		{"JSON", true, `no "x"`, `^{"level":"error","msg":"no \\"x\\"","time":"` + when + `","code":"internal"}\n$`},
 		{"two joined errors are one line", true, "a\nb", `^{"level":"error","msg":"a; b",.*}\n$`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // ConfigFile is the name of the file in a bundle that describes the container.
@@ -38,7 +40,7 @@ type Bundle struct {
 func Load(dir string) (*Bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("bundle %q: %w", dir, err)
+		return nil, fault.BundleUnreadable.Errorf("bundle %q: %w", dir, err)
 	}
 	raw, err := readConfig(filepath.Join(abs, ConfigFile))
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -15,20 +14,13 @@ import (
 )
 
 // Problem is one fault of a profile.
-type Problem struct {
-	Field string // JSON path, from linux.seccomp on
-	Text  string
-}
+type Problem = seccomp.Problem
 
 // Problems is every fault of a profile, in the order of its fields.
 type Problems []Problem
 
 func (p Problems) Error() string {
-	var lines []string
-	for _, problem := range p {
-		lines = append(lines, problem.Field+": "+problem.Text)
-	}
-	return strings.Join(lines, "; ")
+	return (&seccomp.ProfileError{Problems: p}).Error()
 }
 
 // Decode reads the JSON text of linux.seccomp. It checks types only.
@@ -40,10 +32,10 @@ func Decode(raw []byte) (*specs.LinuxSeccomp, error) {
 		if wrong.Field != "" {
 			field += "." + wrong.Field
 		}
-		return nil, Problems{{field, fmt.Sprintf("a JSON %s is no %s", wrong.Value, wrong.Type)}}
+		return nil, Problems{{Field: field, Text: fmt.Sprintf("a JSON %s is no %s", wrong.Value, wrong.Type)}}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp: %w", err)
+		return nil, Problems{{Field: "linux.seccomp", Text: err.Error()}}
 	}
 	return &s, nil
 }
@@ -95,7 +87,7 @@ type checker struct {
 }
 
 func (c *checker) add(field, text string) {
-	c.problems = append(c.problems, Problem{c.at + "." + field, text})
+	c.problems = append(c.problems, Problem{Field: c.at + "." + field, Text: text})
 }
 
 func (c *checker) action(field string, action specs.LinuxSeccompAction) {
