@@ -43,16 +43,20 @@ func main() {
 
 // report writes the problems of a profile, each with its field, or what else went wrong.
 func report(err error) {
+	var lines []seccomp.Problem
 	var problems profile.Problems
 	var at *fault.Error
 	switch {
 	case errors.As(err, &problems):
+		for _, p := range problems {
+			lines = append(lines, seccomp.Problem(p))
+		}
 	case errors.As(err, &at):
-		problems = profile.Problems{{Field: at.Field, Text: at.Err.Error()}}
+		lines = []seccomp.Problem{{Field: at.Field, Text: at.Err.Error()}}
 	default:
-		problems = profile.Problems{{Text: err.Error()}}
+		lines = []seccomp.Problem{{Text: err.Error()}}
 	}
-	_, _ = os.Stderr.Write(seccomp.AppendProblems(nil, problems)) // the status says enough
+	_, _ = os.Stderr.Write(seccomp.AppendProblems(nil, lines)) // the status says enough
 }
 
 func answer(args []string, stdin io.Reader) ([]byte, error) {
@@ -108,7 +112,7 @@ func flags(names []specs.LinuxSeccompFlag) (uint, error) {
 	for i, name := range names {
 		bit, _ := seccomp.FlagValue(string(name))
 		if !slices.Contains(supported, string(name)) {
-			return 0, profile.Problems{{Field: fmt.Sprintf("linux.seccomp.flags[%d]", i), Text: "this kernel has no " + string(name)}}
+			return 0, fault.Atf(fmt.Sprintf("linux.seccomp.flags[%d]", i), "this kernel has no %s", name)
 		}
 		bits |= bit
 	}

@@ -3,41 +3,50 @@
 package profile
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp"
 )
 
 // Problem is one fault of a profile.
-type Problem = seccomp.Problem
+type Problem struct {
+	Field string // JSON path, from linux.seccomp on
+	Text  string
+}
 
 // Problems is every fault of a profile, in the order of its fields.
 type Problems []Problem
 
 func (p Problems) Error() string {
-	return (&seccomp.ProfileError{Problems: p}).Error()
+	lines := make([]string, len(p))
+	for i, problem := range p {
+		lines[i] = problem.Field + ": " + problem.Text
+	}
+	return strings.Join(lines, "; ")
 }
 
-// Decode reads the JSON text of linux.seccomp. It checks types only.
+// Decode reads the JSON text of linux.seccomp, as strictly as the rest of config.json. It
+// checks types only; all wrong ones are Problems.
 func Decode(raw []byte) (*specs.LinuxSeccomp, error) {
-	var s specs.LinuxSeccomp
-	err := json.Unmarshal(raw, &s)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		field := "linux.seccomp"
-		if wrong.Field != "" {
-			field += "." + wrong.Field
-		}
-		return nil, Problems{{Field: field, Text: fmt.Sprintf("a JSON %s is no %s", wrong.Value, wrong.Type)}}
+	s, err := bundle.DecodeSeccomp(raw)
+	if err == nil {
+		return s, nil
 	}
-	if err != nil {
+	var wrong bundle.FieldErrors
+	if !errors.As(err, &wrong) {
 		return nil, Problems{{Field: "linux.seccomp", Text: err.Error()}}
 	}
-	return &s, nil
+	var problems Problems
+	for _, w := range wrong {
+		problems = append(problems, Problem{Field: w.Path, Text: w.Problem})
+	}
+	return nil, problems
 }
 
 // Empty tells whether a profile says nothing. runc takes that for "no
