@@ -16,6 +16,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp/profile"
+	"github.com/gantry-containers/gantry/libcontainer/validate/validatetest"
 )
 
 // refused reads a config.json as `create` does before it makes anything, and returns the
@@ -159,7 +160,7 @@ func members(t reflect.Type, path string, f func(field string, t reflect.Type)) 
 		switch {
 		case field.Anonymous:
 			members(field.Type, path, f)
-		case path == "" && slices.Contains(foreign, name):
+		case path == "" && slices.Contains(validatetest.Foreign, name):
 		default:
 			places(field.Type, strings.TrimPrefix(path+"."+name, "."), f)
 		}
@@ -173,7 +174,7 @@ func TestEveryFieldRefusesAWrongType(t *testing.T) {
 	places(reflect.TypeFor[specs.Spec](), "", func(field string, kind reflect.Type) {
 		for _, value := range wrongFor(kind) {
 			count++
-			wantRefused(t, field, bad{value: value})
+			wantRefused(t, field, validatetest.Bad{Value: value})
 		}
 	})
 	if count < 1200 {
@@ -182,51 +183,51 @@ func TestEveryFieldRefusesAWrongType(t *testing.T) {
 }
 
 // wantRefused wants a config with the bad value to be refused for the field.
-func wantRefused(t *testing.T, field string, b bad) {
+func wantRefused(t *testing.T, field string, b validatetest.Bad) {
 	t.Helper()
 	tree := any(fullTree(t))
-	for place, value := range b.beside {
+	for place, value := range b.Beside {
 		tree = put(tree, place, parsed(t, value))
 	}
 	place, want := field, field
-	if b.place != "" {
-		place = b.place
+	if b.Place != "" {
+		place = b.Place
 	}
-	if b.want != "" {
-		want = b.want
+	if b.Want != "" {
+		want = b.Want
 	}
-	text, err := json.Marshal(put(tree, place, json.RawMessage(b.value)))
+	text, err := json.Marshal(put(tree, place, json.RawMessage(b.Value)))
 	if err != nil {
-		t.Fatalf("%s: %s: %v", field, b.value, err)
+		t.Fatalf("%s: %s: %v", field, b.Value, err)
 	}
 	paths := refused(t, text)
 	if !slices.ContainsFunc(paths, func(p string) bool { return matches(want, p) }) {
-		t.Errorf("%s: %s is not refused by its name: %q", field, b.value, paths)
+		t.Errorf("%s: %s is not refused by its name: %q", field, b.Value, paths)
 	}
 }
 
-// TestEveryFieldRefusesABadValue tries the values of badValues, which are of the right type.
+// TestEveryFieldRefusesABadValue tries the values of validatetest.Values, which are of the right type.
 func TestEveryFieldRefusesABadValue(t *testing.T) {
 	known := make(map[string]bool)
 	for _, l := range linuxLeaves(t) {
 		known[l.path] = true
-		_, free := anyValue[l.path]
-		if values := badValues[l.path]; free == (len(values) > 0) {
-			t.Errorf("%s: in badValues %d times, in anyValue %t", l.path, len(values), free)
+		_, free := validatetest.Any[l.path]
+		if values := validatetest.Values[l.path]; free == (len(values) > 0) {
+			t.Errorf("%s: in Values %d times, in Any %t", l.path, len(values), free)
 		}
-		for _, b := range badValues[l.path] {
+		for _, b := range validatetest.Values[l.path] {
 			wantRefused(t, l.path, b)
 		}
 	}
-	for _, b := range badKeys {
-		wantRefused(t, b.place, b)
+	for _, b := range validatetest.Keys {
+		wantRefused(t, b.Place, b)
 	}
-	for field := range badValues {
+	for field := range validatetest.Values {
 		if !known[field] {
 			t.Errorf("%s: the spec has no such field", field)
 		}
 	}
-	for field := range anyValue {
+	for field := range validatetest.Any {
 		if !known[field] {
 			t.Errorf("%s: the spec has no such field", field)
 		}

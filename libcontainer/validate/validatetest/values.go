@@ -1,17 +1,19 @@
-package validate
+// Package validatetest has the values of config.json that must be refused, for the tests
+// of package validate and for docs/spec-conformance.md.
+package validatetest
 
-// bad is one bad value of a field.
-type bad struct {
-	value  string            // JSON
-	beside map[string]string // other fields that make it bad
-	place  string            // where the value goes, if not to the field itself
-	want   string            // the field that is refused, if not the field itself
+// Bad is one bad value of a field.
+type Bad struct {
+	Value  string            // JSON
+	Beside map[string]string // other fields, with the JSON that makes the value bad
+	Place  string            // where the value goes, if not to the field itself
+	Want   string            // the field that is refused, if not the field itself
 }
 
-// of are values that are bad whatever stands beside them.
-func of(values ...string) (list []bad) {
+// of lists values that are bad whatever stands beside them.
+func of(values ...string) (list []Bad) {
 	for _, v := range values {
-		list = append(list, bad{value: v})
+		list = append(list, Bad{Value: v})
 	}
 	return list
 }
@@ -20,9 +22,9 @@ func of(values ...string) (list []bad) {
 // TestEveryFieldRefusesAWrongType tries everywhere.
 var onlyNUL = of(`"a\u0000"`)
 
-// badValues are values of the right type that must be refused, for every field that is not
-// in anyValue: out of range, not in the list, or in conflict with another field.
-var badValues = map[string][]bad{
+// Values are values of the right type that must be refused, for every field that is not
+// in Any: out of range, not in the list, or in conflict with another field.
+var Values = map[string][]Bad{
 	"ociVersion":                    of(`""`, `"1.3"`, `"2.0.0"`, `"v1.3.0"`),
 	"process.consoleSize.height":    of(`65536`),
 	"process.consoleSize.width":     of(`65536`),
@@ -30,37 +32,37 @@ var badValues = map[string][]bad{
 	"process.user.gid":              of(`5000`, `4294967295`),
 	"process.user.umask":            of(`512`),
 	"process.user.additionalGids[]": of(`5000`, `4294967295`),
-	"process.args[]":                {{value: `[]`, place: "process.args", want: "process.args"}},
+	"process.args[]":                {{Value: `[]`, Place: "process.args", Want: "process.args"}},
 	"process.env[]":                 of(`"A"`, `""`, `"=x"`),
 	"process.cwd":                   of(`""`, `"x"`, `"./x"`),
 	"process.rlimits[].type":        of(`""`, `"NOFILE"`, `"RLIMIT_NOFILE"`),
-	"process.rlimits[].soft":        {{value: `2`, beside: map[string]string{"process.rlimits[].hard": `1`}}},
+	"process.rlimits[].soft":        {{Value: `2`, Beside: map[string]string{"process.rlimits[].hard": `1`}}},
 	"process.apparmorProfile":       onlyNUL,
 	"process.oomScoreAdj":           of(`-1001`, `1001`),
 	"process.scheduler.policy":      of(`""`, `"SCHED_EXT"`),
 	"process.scheduler.nice": {
-		{value: `20`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
-		{value: `-21`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_BATCH"}`}},
+		{Value: `20`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
+		{Value: `-21`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_BATCH"}`}},
 	},
 	"process.scheduler.priority": {
-		{value: `1`},
-		{value: `0`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_FIFO"}`}},
-		{value: `100`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_RR"}`}},
+		{Value: `1`},
+		{Value: `0`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_FIFO"}`}},
+		{Value: `100`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_RR"}`}},
 	},
 	"process.scheduler.flags[]": of(`"X"`),
 	"process.scheduler.runtime": {
-		{value: `1023`},
-		{value: `1`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
+		{Value: `1023`},
+		{Value: `1`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
 	},
 	"process.scheduler.deadline": {
-		{value: `0`},
-		{value: `9223372036854775808`},
-		{value: `1`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
+		{Value: `0`},
+		{Value: `9223372036854775808`},
+		{Value: `1`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
 	},
 	"process.scheduler.period": {
-		{value: `1`},
-		{value: `9223372036854775808`},
-		{value: `1`, beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
+		{Value: `1`},
+		{Value: `9223372036854775808`},
+		{Value: `1`, Beside: map[string]string{"process.scheduler": `{"policy":"SCHED_OTHER"}`}},
 	},
 	"process.selinuxLabel":            onlyNUL,
 	"process.ioPriority.class":        of(`""`, `"IOPRIO_CLASS_NONE"`),
@@ -69,26 +71,26 @@ var badValues = map[string][]bad{
 	"process.execCPUAffinity.final":   of(`"a"`, `"3-1"`),
 	"root.path":                       of(`""`),
 	"hostname": {
-		{value: `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`},
-		{value: `"x"`, beside: map[string]string{"linux.namespaces": `[{"type":"mount"}]`}},
+		{Value: `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`},
+		{Value: `"x"`, Beside: map[string]string{"linux.namespaces": `[{"type":"mount"}]`}},
 	},
 	"domainname": {
-		{value: `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`},
-		{value: `"x"`, beside: map[string]string{"linux.namespaces": `[{"type":"mount"}]`}},
+		{Value: `"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`},
+		{Value: `"x"`, Beside: map[string]string{"linux.namespaces": `[{"type":"mount"}]`}},
 	},
 	"mounts[].destination": of(`""`, `"/proc"`, `"/proc/x"`),
 	"mounts[].type": {
-		{value: `""`, beside: map[string]string{"mounts[]": `{"destination":"/m"}`}},
-		{value: `"rbind"`, beside: map[string]string{"mounts[]": `{"destination":"/m"}`}},
+		{Value: `""`, Beside: map[string]string{"mounts[]": `{"destination":"/m"}`}},
+		{Value: `"rbind"`, Beside: map[string]string{"mounts[]": `{"destination":"/m"}`}},
 	},
-	"mounts[].source":                    {{value: `""`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind"]}`}}},
+	"mounts[].source":                    {{Value: `""`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind"]}`}}},
 	"mounts[].options[]":                 onlyNUL,
-	"mounts[].uidMappings[].containerID": {{value: `4294967295`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
-	"mounts[].uidMappings[].hostID":      {{value: `4294967295`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
-	"mounts[].uidMappings[].size":        {{value: `0`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
-	"mounts[].gidMappings[].containerID": {{value: `4294967295`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
-	"mounts[].gidMappings[].hostID":      {{value: `4294967295`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
-	"mounts[].gidMappings[].size":        {{value: `0`, beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].uidMappings[].containerID": {{Value: `4294967295`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].uidMappings[].hostID":      {{Value: `4294967295`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].uidMappings[].size":        {{Value: `0`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].gidMappings[].containerID": {{Value: `4294967295`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].gidMappings[].hostID":      {{Value: `4294967295`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
+	"mounts[].gidMappings[].size":        {{Value: `0`, Beside: map[string]string{"mounts[]": `{"destination":"/m","type":"none","source":"/s","options":["bind","idmap"],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]}`}}},
 	"hooks.prestart[].path":              of(`""`, `"bin/x"`),
 	"hooks.prestart[].args[]":            onlyNUL,
 	"hooks.prestart[].env[]":             of(`"A"`, `"=x"`),
@@ -129,9 +131,9 @@ var badValues = map[string][]bad{
 	"linux.resources.memory.kernel":      of(`-2`),
 	"linux.resources.memory.kernelTCP":   of(`-2`),
 	"linux.resources.memory.swap": {
-		{value: `-2`},
-		{value: `1`},
-		{value: `1073741824`, beside: map[string]string{"linux.resources.memory": `{}`}},
+		{Value: `-2`},
+		{Value: `1`},
+		{Value: `1073741824`, Beside: map[string]string{"linux.resources.memory": `{}`}},
 	},
 	"linux.resources.memory.swappiness":                       of(`101`),
 	"linux.resources.cpu.quota":                               of(`1`, `999`),
@@ -158,42 +160,42 @@ var badValues = map[string][]bad{
 	"linux.resources.blockIO.weightDevice[].leafWeight":       of(`9`, `1001`),
 	"linux.resources.hugepageLimits[].pageSize":               of(`""`, `"2M"`, `"../2MB"`),
 	"linux.resources.network.priorities[].name":               of(`""`, `"a/b"`, `".."`),
-	"linux.resources.unified.*":                               {{value: `{"../x":"1"}`, place: "linux.resources.unified"}},
+	"linux.resources.unified.*":                               {{Value: `{"../x":"1"}`, Place: "linux.resources.unified"}},
 	"linux.cgroupsPath":                                       of(`"/a\nb"`),
 	"linux.namespaces[].type": {
-		{value: `""`},
-		{value: `"net"`},
-		{value: `"pid"`, want: "linux.namespaces[]"},
+		{Value: `""`},
+		{Value: `"net"`},
+		{Value: `"pid"`, Want: "linux.namespaces[]"},
 	},
-	"linux.namespaces[].path": {{value: `"ns/net"`}},
+	"linux.namespaces[].path": {{Value: `"ns/net"`}},
 	"linux.devices[].path":    of(`""`, `"dev/x"`),
 	"linux.devices[].type":    of(`""`, `"x"`),
 	"linux.devices[].major": {
-		{value: `-1`, beside: map[string]string{"linux.devices[].type": `"c"`}},
-		{value: `4096`, beside: map[string]string{"linux.devices[].type": `"b"`}},
+		{Value: `-1`, Beside: map[string]string{"linux.devices[].type": `"c"`}},
+		{Value: `4096`, Beside: map[string]string{"linux.devices[].type": `"b"`}},
 	},
 	"linux.devices[].minor": {
-		{value: `-1`, beside: map[string]string{"linux.devices[].type": `"c"`}},
-		{value: `1048576`, beside: map[string]string{"linux.devices[].type": `"b"`}},
+		{Value: `-1`, Beside: map[string]string{"linux.devices[].type": `"c"`}},
+		{Value: `1048576`, Beside: map[string]string{"linux.devices[].type": `"b"`}},
 	},
 	"linux.devices[].fileMode":    of(`4294967295`),
 	"linux.netDevices.*.name":     of(`"a/b"`, `"sixteen-bytes-16"`, `".."`, `"."`),
 	"linux.seccomp.defaultAction": of(`""`, `"ALLOW"`, `"SCMP_ACT_NOTIFY"`),
 	"linux.seccomp.defaultErrnoRet": {
-		{value: `4096`},
-		{value: `1`, beside: map[string]string{"linux.seccomp.defaultAction": `"SCMP_ACT_ALLOW"`}},
+		{Value: `4096`},
+		{Value: `1`, Beside: map[string]string{"linux.seccomp.defaultAction": `"SCMP_ACT_ALLOW"`}},
 	},
 	"linux.seccomp.architectures[]": of(`""`, `"SCMP_ARCH_VAX"`, `"x86"`),
 	"linux.seccomp.flags[]":         of(`""`, `"X"`, `"SECCOMP_FILTER_FLAG_NEW_LISTENER"`),
-	"linux.seccomp.listenerPath":    {{value: `""`}},
+	"linux.seccomp.listenerPath":    {{Value: `""`}},
 	"linux.seccomp.syscalls[].names[]": {
-		{value: `"write"`, beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_NOTIFY"`}},
-		{value: `[]`, place: "linux.seccomp.syscalls[].names", want: "linux.seccomp.syscalls[].names"},
+		{Value: `"write"`, Beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_NOTIFY"`}},
+		{Value: `[]`, Place: "linux.seccomp.syscalls[].names", Want: "linux.seccomp.syscalls[].names"},
 	},
 	"linux.seccomp.syscalls[].action": of(`""`, `"ALLOW"`),
 	"linux.seccomp.syscalls[].errnoRet": {
-		{value: `1`, beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_ALLOW"`}},
-		{value: `4096`, beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_ERRNO"`}},
+		{Value: `1`, Beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_ALLOW"`}},
+		{Value: `4096`, Beside: map[string]string{"linux.seccomp.syscalls[].action": `"SCMP_ACT_ERRNO"`}},
 	},
 	"linux.seccomp.syscalls[].args[].index": of(`6`),
 	"linux.seccomp.syscalls[].args[].op":    of(`""`, `"="`),
@@ -207,25 +209,25 @@ var badValues = map[string][]bad{
 	"linux.intelRdt.memBwSchema":            of(`"L3:0=f"`, `"MB:\n"`),
 	"linux.memoryPolicy.mode":               of(`""`, `"MPOL_X"`),
 	"linux.memoryPolicy.nodes": {
-		{value: `"a"`},
-		{value: `""`},
-		{value: `"1"`, beside: map[string]string{"linux.memoryPolicy.mode": `"MPOL_LOCAL"`}},
+		{Value: `"a"`},
+		{Value: `""`},
+		{Value: `"1"`, Beside: map[string]string{"linux.memoryPolicy.mode": `"MPOL_LOCAL"`}},
 	},
 	"linux.memoryPolicy.flags[]":   of(`"X"`),
 	"linux.personality.domain":     of(`""`, `"BSD"`),
 	"linux.timeOffsets.*.nanosecs": of(`1000000000`),
 }
 
-// badKeys are objects with keys that must be refused.
-var badKeys = []bad{
-	{place: "linux.sysctl", value: `{"kernel.hostname": "x"}`, want: "linux.sysctl.*"},
-	{place: "linux.sysctl", value: `{"vm.swappiness": "1"}`, want: "linux.sysctl.*"},
-	{place: "linux.sysctl", value: `{"net/../x": "1"}`, want: "linux.sysctl.*"},
-	{place: "linux.sysctl", value: `{"": "1"}`, want: "linux.sysctl.*"},
-	{place: "annotations", value: `{"": "x"}`, want: "annotations"},
-	{place: "linux.resources.rdma", value: `{"a b": {"hcaHandles": 1}}`, want: "linux.resources.rdma.*"},
-	{place: "linux.resources.rdma", value: `{"mlx5_1": {}}`, want: "linux.resources.rdma.*"},
-	{place: "linux.resources.unified", value: `{"": "x"}`, want: "linux.resources.unified.*"},
-	{place: "linux.netDevices", value: `{"..": {}}`, want: "linux.netDevices.*"},
-	{place: "linux.timeOffsets", value: `{"realtime": {"secs": 1}}`, want: "linux.timeOffsets.*"},
+// Keys are objects with keys that must be refused.
+var Keys = []Bad{
+	{Place: "linux.sysctl", Value: `{"kernel.hostname": "x"}`, Want: "linux.sysctl.*"},
+	{Place: "linux.sysctl", Value: `{"vm.swappiness": "1"}`, Want: "linux.sysctl.*"},
+	{Place: "linux.sysctl", Value: `{"net/../x": "1"}`, Want: "linux.sysctl.*"},
+	{Place: "linux.sysctl", Value: `{"": "1"}`, Want: "linux.sysctl.*"},
+	{Place: "annotations", Value: `{"": "x"}`, Want: "annotations"},
+	{Place: "linux.resources.rdma", Value: `{"a b": {"hcaHandles": 1}}`, Want: "linux.resources.rdma.*"},
+	{Place: "linux.resources.rdma", Value: `{"mlx5_1": {}}`, Want: "linux.resources.rdma.*"},
+	{Place: "linux.resources.unified", Value: `{"": "x"}`, Want: "linux.resources.unified.*"},
+	{Place: "linux.netDevices", Value: `{"..": {}}`, Want: "linux.netDevices.*"},
+	{Place: "linux.timeOffsets", Value: `{"realtime": {"secs": 1}}`, Want: "linux.timeOffsets.*"},
 }
