@@ -3,7 +3,7 @@
 // The way of the data: config.json → bundle (strict decode) → validate → host
 // facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
 // is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, Plan.
+// Kill, Delete, Pause, Resume, PIDs, Plan, PlanDiff.
 package libcontainer
 
 import (
@@ -136,4 +136,6 @@ var _ interface {
 	PIDs(id string) ([]int, error)
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
+	// PlanDiff prints what changes between the plans of two bundles.
+	PlanDiff(before, after *CreateOptions, w io.Writer, format string, showEnv bool) (equal bool, err error)
 } = (*Runtime)(nil)
