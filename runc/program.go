@@ -101,6 +101,7 @@ func (p *program) commands(only string) []*cli.Command {
 		name     string
 		describe func() *cli.Command
 	}{
+		{"completion", p.completionCommand},
 		{"create", p.createCommand},
 		{"delete", p.deleteCommand},
 		{"exec", p.execCommand},
