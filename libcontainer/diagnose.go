@@ -118,7 +118,7 @@ func (d *Diagnosis) problem(code fault.Code, field, text string) {
 
 // sentinelCode is the code of an error that is one fixed value.
 func sentinelCode(err error) fault.Code {
-	switch err { //nolint:errorlint // visit unwraps
+	switch err {
 	case ErrInvalidID:
 		return fault.IDInvalid
 	case ErrExist:

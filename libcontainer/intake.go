@@ -44,7 +44,7 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := bundle.Load(dir)
+	b, err := bundle.LoadAs(dir, o.ConfigFile)
 	if err != nil {
 		return nil, err
 	}

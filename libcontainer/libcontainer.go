@@ -52,6 +52,8 @@ type CreateOptions struct {
 	LaunchOptions
 	ID     string
 	Bundle string // directory with config.json
+	// ConfigFile is read instead of the bundle's config.json, absolute; "" for that.
+	ConfigFile string
 	// NoPivot moves the root with MS_MOVE and chroot where pivot_root is impossible (a ramfs root).
 	NoPivot bool
 	// NoNewKeyring keeps the caller's session keyring.

@@ -135,6 +135,7 @@ func bashValues(w io.Writer, c *completable) {
 			line(w, "\t%s) _runc_argument %s ;;", pattern, bashKind(f.value))
 		case choice:
 			line(w, "\t%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")) ;;", pattern, strings.Join(f.words, " "))
+		default: // nothing that a shell could know
 		}
 	}
 }

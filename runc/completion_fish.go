@@ -41,6 +41,7 @@ func writeFish(w io.Writer, all []completable) {
 				line(w, "complete -c runc -n %s -a %s", condition, fishQuoted(shells))
 			case text:
 				line(w, "complete -c runc -n %s -F", condition)
+			default:
 			}
 		}
 	}

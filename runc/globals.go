@@ -20,6 +20,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		boolFlag("log more, and warnings in JSON logs too", "debug"),
 		&cli.StringFlag{Name: "log", Usage: "append the log to `FILE` (default: stderr)"},
+		&cli.StringFlag{Name: "log-level", Value: "warning", Usage: "log no more than `error`, warning or debug"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text` or json"},
 		&cli.StringFlag{Name: "root", Value: defaultRoot, Usage: "`DIR` of the containers' states; a user without privileges has it in $XDG_RUNTIME_DIR"},
 		boolFlag("let systemd make the cgroups; cgroupsPath is then slice:prefix:name", "systemd-cgroup"),
@@ -53,6 +54,15 @@ func (p *program) openLog(c *cli.Context) error {
 		return fault.Usage.Of("--log-format", fmt.Errorf(compatLogFormat, format))
 	}
 	p.log.debug = c.Bool("debug")
+	switch level := c.String("log-level"); level {
+	case "warning":
+	case "error":
+		p.log.quiet = true
+	case "debug":
+		p.log.debug = true
+	default:
+		return fault.Usage.Atf("--log-level", "%q is not error, warning or debug", level)
+	}
 	return p.log.open(c.String("log"))
 }
 

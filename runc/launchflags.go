@@ -25,6 +25,7 @@ func launchFlags() []cli.Flag {
 func containerFlags() []cli.Flag {
 	return append([]cli.Flag{
 		bundleFlag(),
+		&cli.StringFlag{Name: "config", Aliases: []string{"f"}, Usage: "`FILE` to read instead of the bundle's config.json"},
 		boolFlag("move the root instead of pivot_root(2), which a ramdisk forbids", "no-pivot"),
 		boolFlag("keep the caller's session keyring", "no-new-keyring"),
 	}, launchFlags()...)
@@ -65,10 +66,15 @@ func createOptions(c *cli.Context) (*libcontainer.CreateOptions, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := absolute(c.String("config"))
+	if err != nil {
+		return nil, fault.FlagFailed.At("--config", err)
+	}
 	return &libcontainer.CreateOptions{
 		LaunchOptions: launch,
 		ID:            c.Args().First(),
 		Bundle:        bundle,
+		ConfigFile:    config,
 		NoPivot:       c.Bool("no-pivot"),
 		NoNewKeyring:  c.Bool("no-new-keyring"),
 		NotifySocket:  os.Getenv("NOTIFY_SOCKET"),

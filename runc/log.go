@@ -16,6 +16,7 @@ type logger struct {
 	fd    int // 0: stderr
 	json  bool
 	debug bool
+	quiet bool // no warnings
 }
 
 // open appends to the file from now on; it exists afterwards even if nothing is logged.
@@ -50,7 +51,7 @@ func (l *logger) failure(err error) {
 // warning tells the user what stops nothing. A JSON log has no warnings: podman takes the
 // whole file for one object, the error.
 func (l *logger) warning(msg string) {
-	if !l.json || l.debug {
+	if !l.quiet && (!l.json || l.debug) {
 		l.write("warning", msg, nil)
 	}
 }

@@ -48,6 +48,7 @@ func TestWarningsStayOutOfAJSONLog(t *testing.T) {
 		{"text has them", logger{}, 1},
 		{"JSON has none", logger{json: true}, 0},
 		{"JSON with --debug has them", logger{json: true, debug: true}, 1},
+		{"text has none of --log-level error", logger{quiet: true}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := logged(t, c.log, func(l *logger) { l.warning("careful") })

@@ -23,6 +23,7 @@ With --diff it shows what changes between two bundles: - removed, + added, ~ cha
 		HideHelpCommand: true,
 		Flags: []cli.Flag{
 			bundleFlag(),
+			&cli.StringFlag{Name: "config", Usage: "`FILE` to read instead of the bundle's config.json"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "text", Usage: "`text` or json"},
 			boolFlag("compare the plans of two bundles", "diff"),
 			boolFlag("print the values of environment variables", "show-env"),

@@ -24,8 +24,7 @@ import (
 func refused(t *testing.T, text []byte) (paths []string) {
 	t.Helper()
 	spec, seccomp, err := bundle.Decode(text)
-	var wrong bundle.FieldErrors
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[bundle.FieldErrors](err); ok {
 		for _, w := range wrong {
 			paths = append(paths, w.Path)
 		}
