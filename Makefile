@@ -9,6 +9,7 @@ COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 TAGS     = urfave_cli_no_docs
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 COMPILER = libcontainer/seccomp/compiler
+SHARE    = $(DESTDIR)$(PREFIX)/share
 
 # Packages that launch no container: the race detector can watch them whole.
 RACE = $(addprefix ./libcontainer/,bundle validate plan state cgroup host)
@@ -59,8 +60,13 @@ bench: packages build ## CPU of run, exec and create+start+delete against crun a
 fuzz: ## every fuzz target, 30 seconds each
 	hack/fuzz 30s
 
-install: build ## install bin/runc under $(DESTDIR)$(PREFIX)/sbin
+install: build ## install runc, its manual pages and completion under $(DESTDIR)$(PREFIX)
 	install -D -m 0755 bin/runc $(DESTDIR)$(PREFIX)/sbin/runc
+	install -d $(SHARE)/man/man8 $(addprefix $(SHARE)/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	install -m 0644 man/*.8 $(SHARE)/man/man8
+	bin/runc completion bash > $(SHARE)/bash-completion/completions/runc
+	bin/runc completion zsh > $(SHARE)/zsh/site-functions/_runc
+	bin/runc completion fish > $(SHARE)/fish/vendor_completions.d/runc.fish
 
 generate: ## rewrite generated files
 	go generate ./...

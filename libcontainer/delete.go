@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -74,7 +75,7 @@ func (r *Runtime) deleteLocked(dir *state.Dir, st *state.State, force bool) erro
 	}
 	if status != Stopped {
 		if status != Created && !force {
-			return fmt.Errorf("cannot delete container %s that is not stopped: %s", st.ID, status)
+			return fault.ContainerRunning.Errorf("cannot delete container %s that is not stopped: %s", st.ID, status)
 		}
 		if err := killAndWait(st); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
@@ -121,7 +122,7 @@ func (e *execution) process() (*specs.Process, error) {
 	}
 	p := *e.spec.Process
 	if len(e.o.Args) == 0 {
-		return nil, errors.New("exec args cannot be empty")
+		return nil, fault.Usage.Errorf("exec args cannot be empty")
 	}
 	p.Args, p.Terminal, p.ConsoleSize = e.o.Args, e.o.TTY, nil
 	if e.o.Cwd != "" {
@@ -169,7 +170,7 @@ func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabil
 func loadProcess(file string) (*specs.Process, error) {
 	raw, err := bundle.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--process: %w", err)
+		return nil, fault.FlagFailed.At("--process", err)
 	}
 	return bundle.DecodeProcess(raw)
 }
@@ -197,11 +198,11 @@ func (e *execution) run() (int, error) {
 	defer unix.Close(p.PIDFD)
 	if err := sendPidfd(e.o.PidfdSocket, p.PIDFD); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pidfd-socket: %s: %w", e.o.PidfdSocket, err)
+		return 0, fault.FlagFailed.Atf("--pidfd-socket", "%s: %w", e.o.PidfdSocket, err)
 	}
 	if err := writePidFile(e.o.PidFile, p.PID); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pid-file: %s: %w", e.o.PidFile, err)
+		return 0, fault.FlagFailed.Atf("--pid-file", "%s: %w", e.o.PidFile, err)
 	}
 	if e.o.Detach {
 		return 0, nil
@@ -245,7 +246,11 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	if l.Plan, err = plan.Exec(in); err != nil {
 		return nil, err
 	}
-	return l.Run()
+	p, err := l.Run()
+	if errors.Is(err, unix.ESRCH) {
+		err = fault.ContainerNotRunning.Of("", err) // it ended just now
+	}
+	return p, err
 }
 
 // deniesSetgroups reports whether setgroups(2) is denied in the user namespace of a
@@ -308,7 +313,7 @@ func (e *execution) cgroups() (*cgroup.Set, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers)
+			return nil, fault.Usage.Of("--cgroup", fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers))
 		}
 	}
 	return cgroup.FromState(paths), nil
@@ -329,7 +334,7 @@ func matchesControllers(hierarchy, controllers string) bool {
 func subCgroup(dir, sub string) (string, error) {
 	below := path.Join(dir, sub)
 	if below != dir && !strings.HasPrefix(below, dir+"/") {
-		return "", fmt.Errorf("--cgroup: %s is not a sub cgroup path", sub)
+		return "", fault.Usage.Atf("--cgroup", "%s is not a sub cgroup path", sub)
 	}
 	return below, nil
 }

@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,7 @@ import (
 type Error struct {
 	Field string      // JSON path in config.json
 	Op    plan.Action // nil when only `start` learned of it
-	Call  string      // the system call
+	Call  string      // the system call, or a program; behind a space, what it was for
 	Errno error       // unix.Errno, or ErrShort
 }
 
@@ -50,6 +51,12 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Errno }
+
+// Syscall is the name of the system call, or program, alone.
+func (e *Error) Syscall() string {
+	name, _, _ := strings.Cut(e.Call, " ")
+	return name
+}
 
 // programError words a program that can't be found as Go's os/exec does: dockerd and
 // podman read it (docs/decisions/0008). There, what a file lacks is told without "stat".

@@ -73,51 +73,9 @@ var linuxCases = map[string]badCase{
 		`linux.personality.domain: is "BSD", must be one of LINUX, LINUX32`),
 }
 
-// onSeccomp is a bad case that changes the profile.
-func onSeccomp(change func(*specs.LinuxSeccomp), want ...string) badCase {
-	return onLinux(func(l *specs.Linux) { change(l.Seccomp) }, want...)
-}
-
-var seccompCases = map[string]badCase{
-	"an unknown default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "X", nil },
-		`linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
-	"a profile without a default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "", nil },
-		`linux.seccomp.defaultAction: is "", must be a SCMP_ACT_ of the spec`),
-	"a profile of nothing but a wrong default": onSeccomp(func(s *specs.LinuxSeccomp) {
-		*s = specs.LinuxSeccomp{DefaultAction: "X"}
-	}, `linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
-	"notify by default": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = specs.ActNotify, nil },
-		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"),
-	"a default errno for an action without": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActAllow },
-		"linux.seccomp.defaultErrnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one"),
-	"metadata without a listener": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "" },
-		"linux.seccomp.listenerMetadata: needs listenerPath",
-		"linux.seccomp.listenerPath: must be set, for SCMP_ACT_NOTIFY is used"),
-	"a listener with a NUL": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "\x00" },
-		"linux.seccomp.listenerPath: contains a NUL byte"),
-	"system calls with bad fields": onSeccomp(func(s *specs.LinuxSeccomp) {
-		s.Syscalls = []specs.LinuxSyscall{
-			{Action: "X"},
-			{Names: []string{""}, Action: specs.ActAllow, ErrnoRet: new(uint(1))},
-			{Names: []string{"read"}, Action: specs.ActErrno, ErrnoRet: new(uint(4096))},
-			{Names: []string{"read", "write"}, Action: specs.ActNotify},
-			{Names: []string{"read"}, Action: specs.ActKill, Args: []specs.LinuxSeccompArg{{Index: 6, Op: "X"}}},
-		}
-	},
-		"linux.seccomp.syscalls[0].names: must not be empty",
-		`linux.seccomp.syscalls[0].action: is "X", must be a SCMP_ACT_ of the spec`,
-		"linux.seccomp.syscalls[1].names[0]: must not be empty",
-		"linux.seccomp.syscalls[1].errnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one",
-		"linux.seccomp.syscalls[2].errnoRet: is 4096, must be at most 4095",
-		"linux.seccomp.syscalls[3].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
-		"linux.seccomp.syscalls[4].args[0].index: is 6, must be from 0 to 5",
-		`linux.seccomp.syscalls[4].args[0].op: is "X", must be a SCMP_CMP_ of the spec`),
-}
-
 func TestLimitsThatRealEnginesWrite(t *testing.T) {
 	for name, change := range map[string]func(*specs.Linux){
 		"the root class of resctrl": func(l *specs.Linux) { l.IntelRdt.ClosID = "/" },
-		"an empty seccomp profile":  func(l *specs.Linux) { l.Seccomp = &specs.LinuxSeccomp{} },
 		"unlimited memory": func(l *specs.Linux) {
 			l.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(-1)), Swap: new(int64(1))}
 		},

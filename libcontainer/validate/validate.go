@@ -125,9 +125,6 @@ func (c *checker) linuxSection() {
 	c.namespaces()
 	c.devices()
 	c.netDevices()
-	if l.Seccomp != nil {
-		c.seccomp(l.Seccomp)
-	}
 	c.rootfsPropagation()
 	c.hiddenPaths("linux.maskedPaths", refMaskedPaths, l.MaskedPaths)
 	c.hiddenPaths("linux.readonlyPaths", refReadonlyPaths, l.ReadonlyPaths)

@@ -28,6 +28,8 @@ type Case struct {
 	Facts *host.Facts
 	Input *plan.Input     // nil for exec
 	Exec  *plan.ExecInput // nil for create
+	// Patch is the change to base.json that the case is about.
+	Patch []byte
 	// Want is what Text should return.
 	Want string
 
@@ -81,7 +83,7 @@ func load(file string) (*Case, error) {
 	if err := patched(filepath.Join(dir, machine.Machine+".json"), members[factsFile], &c.Facts); err != nil {
 		return nil, fmt.Errorf("%s: %w", factsFile, err)
 	}
-	c.Want = string(members[wantFile])
+	c.Patch, c.Want = members[configFile], string(members[wantFile])
 	return c, c.input(members)
 }
 
