@@ -51,6 +51,7 @@ func (a *SetScheduler) String() string {
 func (a *SetIOPriority) String() string {
 	return "set I/O priority " + a.Class + " " + count(a.Priority)
 }
+
 func (a *SetCPUAffinity) String() string { return "bind to CPUs " + join(a.CPUs, (*IDRange).String) }
 
 func (a *SetMemoryPolicy) String() string {
@@ -63,4 +64,5 @@ func (a *SetMemoryPolicy) String() string {
 	}
 	return s
 }
+
 func (a *SetPersonality) String() string { return "set personality " + a.Domain }
