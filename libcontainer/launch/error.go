@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,9 @@ func (e *Error) Error() string {
 	case *plan.Mount:
 		if errors.Is(e.Errno, unix.ELOOP) && (op.Type == "proc" || op.Type == "sysfs") {
 			return fmt.Sprintf("%s: filesystem %q must be mounted on ordinary directory: %v", e.Field, op.Type, e.Errno)
+		}
+		if errors.Is(e.Errno, unix.EINVAL) && strings.Contains(op.Data, `context="`) {
+			return fmt.Sprintf("%s: %s: %s: linux.mountLabel, or another option, is not valid: %v", e.Field, op, e.Call, e.Errno)
 		}
 	case *plan.BindMount:
 		// All that is left of ENOTDIR in move_mount(2); dockerd looks for its text.

@@ -67,6 +67,11 @@ func TestErrorTexts(t *testing.T) {
 			"process.cwd: /proc/self/fd/7 leads through a link of procfs or a loop of symlinks: too many levels of symbolic links",
 		},
 		{
+			"a mount label that the policy does not have",
+			&Error{Field: "mounts[1]", Op: &plan.Mount{Type: "tmpfs", Destination: "/x", Data: `context="l"`}, Call: "mount", Errno: unix.EINVAL},
+			`mounts[1]: mount tmpfs on /x data context="l": mount: linux.mountLabel, or another option, is not valid: invalid argument`,
+		},
+		{
 			"a profile that is not loaded: podman looks for the file in back quotes",
 			&Error{Field: "process.apparmorProfile", Op: &plan.ChangeProfile{Profile: "p"}, Call: "write", Errno: unix.ENOENT},
 			"process.apparmorProfile: change to AppArmor profile p on exec: write `/proc/self/attr/apparmor/exec`: no such file or directory",

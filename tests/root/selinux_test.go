@@ -129,7 +129,7 @@ func TestSELinuxLabelThatThePolicyLacks(t *testing.T) {
 	needSELinux(t)
 	refuse(t, func(s *specs.Spec) { s.Process.SelinuxLabel = "system_u:system_r:gantry_none_t:s0" },
 		"process.selinuxLabel", "gantry_none_t", "`/proc/self/attr/", "invalid argument")
-	refuse(t, func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:gantry_none_t:s0" }, "mounts[", "gantry_none_t", "invalid argument")
+	refuse(t, func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:gantry_none_t:s0" }, "mounts[", "linux.mountLabel", "gantry_none_t", "invalid argument")
 	c := start(t, nil)
 	r := c.Run("exec", "--process-label", "not a label", c.id, "echo", "started")
 	wantFailure(t, r, "process.selinuxLabel", "`/proc/self/attr/", "invalid argument")
