@@ -166,6 +166,12 @@ func inherit(p, from *specs.Process) {
 	if p.SelinuxLabel == "" {
 		p.SelinuxLabel = from.SelinuxLabel
 	}
+	if p.Capabilities == nil {
+		p.Capabilities = from.Capabilities
+	}
+	if len(p.Rlimits) == 0 {
+		p.Rlimits = from.Rlimits
+	}
 	if p.User.Umask == nil {
 		p.User.Umask = from.User.Umask
 	}
