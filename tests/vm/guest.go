@@ -22,7 +22,7 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 // unit runs the job under systemd. Delegate, so that the job may make cgroups below its own.
 const unit = `[Unit]
 Description=The command that this machine was booted for
-After=basic.target dbus.socket systemd-logind.service
+After=basic.target dbus.socket systemd-logind.service user@1000.service
 Wants=dbus.socket systemd-logind.service
 [Service]
 ExecStart=` + agent + " " + runJobArg + `
@@ -196,7 +196,7 @@ func serveJob() error {
 	if err := unix.Sethostname([]byte("gantry-vm")); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"/sbin/ip", "link", "set", "lo", "up"}, {"/bin/sh", "-c", "[ ! -e /sys/fs/selinux/load ] || { mount -t selinuxfs selinuxfs /sys/fs/selinux; load_policy -i; }"}} {
+	for _, args := range [][]string{{"/sbin/ip", "link", "set", "lo", "up"}, {"/bin/sh", "-c", "[ ! -d /sys/fs/selinux ] || load_policy -i"}} {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = []string{"PATH=" + searchPath}
 		if out, err := cmd.CombinedOutput(); err != nil {
