@@ -139,12 +139,7 @@ func afterwards(e *harness.Env, id, bundle string) {
 // goneSoon gives a child that nobody has recorded the time to see that its runtime died.
 func goneSoon(e *harness.Env) {
 	e.T.Helper()
-	for range 200 {
-		if len(e.Leftovers()) == 0 {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	harness.Until(time.Second, func() bool { return len(e.Leftovers()) == 0 })
 	nothingLeft(e)
 }
 

@@ -52,7 +52,7 @@ var probes = map[Feature]func() error{
 func Need(t testing.TB, features ...Feature) {
 	t.Helper()
 	for _, f := range features {
-		if err := f.probe(); err != nil {
+		if err := f.Probe(); err != nil {
 			Lacks(t, f, err.Error())
 		}
 	}
@@ -68,7 +68,8 @@ func Lacks(t testing.TB, f Feature, why string) {
 	t.Skipf("needs %s: %s", f, why)
 }
 
-func (f Feature) probe() error {
+// Probe says why the machine lacks the feature, or nothing.
+func (f Feature) Probe() error {
 	if name, ok := strings.CutPrefix(string(f), "controller:"); ok {
 		return probeController(name)
 	}
@@ -125,6 +126,16 @@ func probeSysResource() error {
 		err = errors.New("CAP_SYS_RESOURCE is not among the effective capabilities")
 	}
 	return err
+}
+
+// Until asks every 20 ms whether something is so, and gives up after Slow(d).
+func Until(d time.Duration, so func() bool) bool {
+	for end := time.Now().Add(Slow(d)); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // Slow is how long a test should wait where a fast machine would need d: d, times
