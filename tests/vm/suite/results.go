@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,6 +29,13 @@ type results struct {
 	began                   time.Time
 	took                    time.Duration
 	output                  map[string]*strings.Builder // what unfinished tests have said
+	times                   []timing                    // of tests, without subtests
+}
+
+// timing is how long a test took.
+type timing struct {
+	name    string
+	seconds float64
 }
 
 // read takes the events one by one, and shows what failed and why something was skipped.
@@ -70,6 +79,9 @@ func (r *results) take(e *event) {
 		r.endPackage(e, said)
 		return
 	}
+	if !strings.Contains(e.Test, "/") {
+		r.times = append(r.times, timing{name, e.Elapsed})
+	}
 	switch e.Action {
 	case "pass":
 		r.passed++
@@ -103,10 +115,21 @@ func reason(said string) string {
 	return strings.Join(words, " ")
 }
 
-// summarize prints a line for each boot, and says whether all went well. A boot in which no
+// slowest are the tests that take the most time.
+func (r *results) slowest() []timing {
+	slices.SortFunc(r.times, func(a, b timing) int { return cmp.Compare(b.seconds, a.seconds) })
+	return r.times[:min(5, len(r.times))]
+}
+
+// summarize prints a line for each boot and its slowest tests, and says whether all went well. A boot in which no
 // test passed proves nothing, so it hasn't gone well.
 func summarize(w io.Writer, all []*results) bool {
 	ok := true
+	for _, r := range all {
+		for _, t := range r.slowest() {
+			fmt.Fprintf(w, "%s: %s took %.0f s\n", r.boot, t.name, t.seconds)
+		}
+	}
 	fmt.Fprintf(w, "\n%-10s %7s %7s %7s %8s\n", "boot", "passed", "failed", "skipped", "time")
 	for _, r := range all {
 		note := ""
