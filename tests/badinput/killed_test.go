@@ -44,7 +44,7 @@ func traced(e *harness.Env, victim string, n int, args ...string) (report, harne
 
 // steps spreads the kills over all calls.
 func steps(calls int) []int {
-	n := kills
+	n := max(1, int(kills/harness.Slowness()))
 	if os.Getenv("GANTRY_EVERY_STEP") != "" {
 		n = calls
 	}
@@ -188,7 +188,7 @@ func TestTheRuntimeIsKilledAtAnyTime(t *testing.T) {
 	e := harness.New(t)
 	bundle, id := e.Bundle(script, nil), e.ID("a")
 	for _, verb := range []string{"create", "run"} {
-		for delay := time.Duration(0); delay < 12*time.Millisecond; delay += 700 * time.Microsecond {
+		for delay := time.Duration(0); delay < harness.Slow(12*time.Millisecond); delay += harness.Slow(700 * time.Microsecond) {
 			cmd := exec.Command(harness.Runtime(t), "--root", e.Root, verb, "-b", bundle, id)
 			try(t, cmd.Start())
 			time.Sleep(delay)

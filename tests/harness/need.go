@@ -139,10 +139,14 @@ func Until(d time.Duration, so func() bool) bool {
 }
 
 // Slow is how long a test should wait where a fast machine would need d: d, times
-// $GANTRY_TEST_SLOW. A machine without KVM is slower by a factor of ten.
-func Slow(d time.Duration) time.Duration {
+// Slowness.
+func Slow(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
+
+// Slowness is $GANTRY_TEST_SLOW, or 1. A machine without KVM is slower by a factor of ten. A
+// test that does the same thing very often may divide by it.
+func Slowness() float64 {
 	if factor, err := strconv.ParseFloat(os.Getenv("GANTRY_TEST_SLOW"), 64); err == nil && factor > 1 {
-		return time.Duration(float64(d) * factor)
+		return factor
 	}
-	return d
+	return 1
 }
