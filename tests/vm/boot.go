@@ -28,7 +28,7 @@ func (m *machine) boot(ctx context.Context, img image, dir string) (int, error) 
 	if err := writeInitrd(initrd, img.early()); err != nil {
 		return 0, fmt.Errorf("initrd: %w", err)
 	}
-	if err := m.writePayload(payload); err != nil {
+	if err := m.writePayload(payload, jobFile); err != nil {
 		return 0, err
 	}
 	output, guest, err := os.Pipe()

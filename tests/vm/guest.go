@@ -225,12 +225,12 @@ func serveJob() error {
 	}
 }
 
-func readJob() (*job, error) {
+func readJob() (*task, error) {
 	text, err := os.ReadFile(jobFile)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{}
+	j := &task{}
 	return j, json.Unmarshal(text, j)
 }
 

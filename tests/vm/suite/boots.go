@@ -106,7 +106,7 @@ func (b *boot) script() string {
 
 // run boots the machine and reads what its tests say.
 func (b *boot) run(ctx context.Context, vm, stage string) (*results, error) {
-	r := &results{boot: b.name, began: time.Now()}
+	r := &results{boot: b.name, out: os.Stdout, began: time.Now()}
 	args := append(slices.Clone(b.options), "--timeout", "30m", "--add", stage+":"+treeTop, "--", "env",
 		"PATH="+treeTop+"/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"GANTRY_VM_HAS="+strings.Join(b.has, " "), "GANTRY_TEST_SLOW="+slow,

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ type event struct {
 // results are the outcomes of one boot, subtests among them.
 type results struct {
 	boot                    string
+	out                     io.Writer // for people
 	passed, failed, skipped int
 	exit                    error // of the machine
 	began                   time.Time
@@ -46,7 +46,7 @@ func (r *results) read(from io.Reader) error {
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Action == "" {
-			fmt.Fprintf(os.Stdout, "%s: %s\n", r.boot, lines.Text())
+			fmt.Fprintf(r.out, "%s: %s\n", r.boot, lines.Text())
 			continue
 		}
 		r.take(&e)
@@ -87,19 +87,19 @@ func (r *results) take(e *event) {
 		r.passed++
 	case "skip":
 		r.skipped++
-		fmt.Fprintf(os.Stdout, "%s: SKIP %s: %s\n", r.boot, name, reason(said))
+		fmt.Fprintf(r.out, "%s: SKIP %s: %s\n", r.boot, name, reason(said))
 	case "fail":
 		r.failed++
-		fmt.Fprintf(os.Stdout, "%s: FAIL %s\n%s", r.boot, name, said)
+		fmt.Fprintf(r.out, "%s: FAIL %s\n%s", r.boot, name, said)
 	}
 }
 
 // endPackage shows what a package says for itself only if it failed: a panic, a timeout.
 func (r *results) endPackage(e *event, said string) {
-	fmt.Fprintf(os.Stdout, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
+	fmt.Fprintf(r.out, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
 	if e.Action == "fail" {
 		r.failed++
-		fmt.Fprint(os.Stdout, said)
+		fmt.Fprint(r.out, said)
 	}
 }
 
