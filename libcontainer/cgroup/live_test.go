@@ -250,15 +250,29 @@ func TestDirFDStartsAChildInTheCgroup(t *testing.T) {
 }
 
 func TestOOMKills(t *testing.T) {
-	s := create(t, "memory")
+	t.Run("v1", func(t *testing.T) {
+		outgrow(t, create(t, "memory"),
+			plan.WriteCgroup{Hierarchy: "memory", File: "memory.limit_in_bytes", Value: "16777216"},
+			plan.WriteCgroup{Hierarchy: "memory", File: "memory.memsw.limit_in_bytes", Value: "16777216", MayMiss: true})
+	})
+	t.Run("v2", func(t *testing.T) {
+		outgrow(t, createV2(t, "memory"),
+			plan.WriteCgroup{File: "memory.max", Value: "16777216"},
+			plan.WriteCgroup{File: "memory.swap.max", Value: "0", MayMiss: true})
+	})
+	if n, err := FromState(nil).OOMKills(); n != 0 || err != nil {
+		t.Errorf("without a memory cgroup: %d, %v", n, err)
+	}
+}
+
+// outgrow runs a program that takes more memory than the limits allow.
+func outgrow(t *testing.T, s *Set, limits ...plan.WriteCgroup) {
+	t.Helper()
 	if n, err := s.OOMKills(); n != 0 || err != nil {
 		t.Fatalf("at the start: %d, %v", n, err)
 	}
-	for _, w := range []plan.WriteCgroup{
-		{Hierarchy: "memory", File: "memory.limit_in_bytes", Value: "16777216"},
-		{Hierarchy: "memory", File: "memory.memsw.limit_in_bytes", Value: "16777216", MayMiss: true},
-	} {
-		if err := s.Write(&w); err != nil {
+	for i := range limits {
+		if err := s.Write(&limits[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -269,9 +283,6 @@ func TestOOMKills(t *testing.T) {
 	}
 	if n, err := s.OOMKills(); n == 0 || err != nil {
 		t.Errorf("after the kill: %d, %v", n, err)
-	}
-	if n, err := FromState(nil).OOMKills(); n != 0 || err != nil {
-		t.Errorf("without a memory cgroup: %d, %v", n, err)
 	}
 }
 

@@ -3,10 +3,8 @@ package cgroup
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -113,28 +111,5 @@ func TestV2FrozenAncestorDoesNotCount(t *testing.T) {
 	defer func() { _ = above.Thaw() }()
 	if frozen, err := s.State(); frozen || err != nil {
 		t.Errorf("got %v, %v", frozen, err)
-	}
-}
-
-func TestV2OOMKills(t *testing.T) {
-	s := createV2(t, "memory")
-	if n, err := s.OOMKills(); n != 0 || err != nil {
-		t.Fatalf("at the start: %d, %v", n, err)
-	}
-	for _, w := range []plan.WriteCgroup{
-		{File: "memory.max", Value: "16777216"},
-		{File: "memory.swap.max", Value: "0", MayMiss: true},
-	} {
-		if err := s.Write(&w); err != nil {
-			t.Fatal(err)
-		}
-	}
-	hog := exec.Command("sh", "-c", "exec tail /dev/zero")
-	start(t, s, hog)
-	if err := hog.Wait(); !diedOf(err, syscall.SIGKILL) {
-		t.Errorf("the process that took all memory ended with %v", err)
-	}
-	if n, err := s.OOMKills(); n == 0 || err != nil {
-		t.Errorf("after the kill: %d, %v", n, err)
 	}
 }
