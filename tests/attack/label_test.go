@@ -149,9 +149,9 @@ func TestCVE_2019_16884_NoModuleNoStart(t *testing.T) {
 		reason string
 		set    func(*specs.Spec)
 	}{
-		"a profile":     {harness.HasAppArmor(), "AppArmor is not enabled", func(s *specs.Spec) { s.Process.ApparmorProfile = "profile" }},
-		"a label":       {harness.HasSELinux(), "SELinux is not enabled", func(s *specs.Spec) { s.Process.SelinuxLabel = "u:r:t:s0" }},
-		"a mount label": {harness.HasSELinux(), "SELinux is not enabled", func(s *specs.Spec) { s.Linux.MountLabel = "u:r:t:s0" }},
+		"a profile":     {harness.AppArmor.Probe() == nil, "AppArmor is not enabled", func(s *specs.Spec) { s.Process.ApparmorProfile = "profile" }},
+		"a label":       {harness.SELinux.Probe() == nil, "SELinux is not enabled", func(s *specs.Spec) { s.Process.SelinuxLabel = "u:r:t:s0" }},
+		"a mount label": {harness.SELinux.Probe() == nil, "SELinux is not enabled", func(s *specs.Spec) { s.Linux.MountLabel = "u:r:t:s0" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := harness.New(t)

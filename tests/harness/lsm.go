@@ -5,39 +5,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
-
-// HasAppArmor reports whether AppArmor is active in this kernel.
-func HasAppArmor() bool {
-	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && strings.HasPrefix(string(b), "Y")
-}
-
-// HasSELinux reports whether SELinux is active and has a policy.
-func HasSELinux() bool {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/sys/fs/selinux", &fs); err != nil || fs.Type != unix.SELINUX_MAGIC {
-		return false
-	}
-	b, err := os.ReadFile("/proc/self/attr/current")
-	return err == nil && !strings.HasPrefix(string(b), "kernel\x00")
-}
 
 // LoadProfile loads an AppArmor profile with these rules until the test ends, and returns
 // its name. It skips the test where there is no AppArmor.
 func LoadProfile(t testing.TB, kind, rules string) string {
 	t.Helper()
 	NeedRoot(t)
-	if !HasAppArmor() {
-		t.Skip("needs a kernel with AppArmor active: hack/vm")
-	}
+	Need(t, AppArmor)
 	parser, err := exec.LookPath("apparmor_parser")
 	if err != nil {
-		t.Skip("needs apparmor_parser (Debian: apparmor)")
+		Lacks(t, AppArmor, "no apparmor_parser (Debian: apparmor)")
 	}
 	name := fmt.Sprintf("gantry-test-%d-%s", os.Getpid(), kind)
 	file := filepath.Join(t.TempDir(), name)

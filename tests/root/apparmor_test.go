@@ -73,9 +73,7 @@ func withoutPID(s *specs.Spec) {
 
 func TestAppArmorProfileThatIsNotLoaded(t *testing.T) {
 	harness.NeedRoot(t)
-	if !harness.HasAppArmor() {
-		t.Skip("needs a kernel with AppArmor active: hack/vm")
-	}
+	harness.Need(t, harness.AppArmor)
 	// podman looks for the path in back quotes.
 	words := []string{"process.apparmorProfile", "gantry-none", "`/proc/self/attr/apparmor/exec`", "no such file or directory"}
 	refuse(t, func(s *specs.Spec) { s.Process.ApparmorProfile = "gantry-none" }, words...)
@@ -85,7 +83,7 @@ func TestAppArmorProfileThatIsNotLoaded(t *testing.T) {
 
 func TestAppArmorIsNotEnabled(t *testing.T) {
 	harness.NeedRoot(t)
-	if harness.HasAppArmor() {
+	if harness.AppArmor.Probe() == nil {
 		t.Skip("needs a kernel without AppArmor")
 	}
 	words := []string{"process.apparmorProfile", "AppArmor is not enabled"}

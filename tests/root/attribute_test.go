@@ -243,9 +243,7 @@ func TestMemoryPolicy(t *testing.T) {
 
 func TestMemoryPolicyOfSeveralNodes(t *testing.T) {
 	harness.NeedRoot(t)
-	if online := read(t, "/sys/devices/system/node/online"); online == "0" {
-		t.Skip("needs a machine with two NUMA nodes (qemu: -numa node -numa node)")
-	}
+	harness.Need(t, harness.NUMA)
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_INTERLEAVE", Nodes: "0,1"}
 	})

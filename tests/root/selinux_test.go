@@ -1,6 +1,7 @@
 package root_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,11 +19,9 @@ import (
 func needSELinux(t *testing.T) {
 	t.Helper()
 	harness.NeedRoot(t)
-	if !harness.HasSELinux() {
-		t.Skip("needs a kernel with SELinux active: hack/vm --append 'security=selinux selinux=1 enforcing=0'")
-	}
+	harness.Need(t, harness.SELinux)
 	if read(t, "/sys/fs/selinux/enforce") != "0" {
-		t.Skip("needs SELinux to be permissive")
+		harness.Lacks(t, harness.SELinux, "it is not permissive")
 	}
 }
 
@@ -35,7 +34,7 @@ func labelOf(t *testing.T, categories string, labels ...string) string {
 			return l
 		}
 	}
-	t.Skipf("the policy has none of %q with %q", labels, categories)
+	harness.Lacks(t, harness.SELinux, fmt.Sprintf("the policy has none of %q with %q", labels, categories))
 	return ""
 }
 
@@ -137,7 +136,7 @@ func TestSELinuxLabelThatThePolicyLacks(t *testing.T) {
 
 func TestSELinuxIsNotEnabled(t *testing.T) {
 	harness.NeedRoot(t)
-	if harness.HasSELinux() {
+	if harness.SELinux.Probe() == nil {
 		t.Skip("needs a kernel without SELinux")
 	}
 	refuse(t, func(s *specs.Spec) { s.Process.SelinuxLabel = "u:r:t:s0" }, "process.selinuxLabel", "SELinux is not enabled")
