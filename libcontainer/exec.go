@@ -90,6 +90,9 @@ func (e *execution) describe(dir *state.Dir) error {
 	if problems := validate.Process(e.proc, "process", e.facts); len(problems) > 0 {
 		return &validate.Error{Problems: problems}
 	}
+	if plan.Labelled(e.proc, nil) {
+		e.facts.LSM = host.ProbeLSM()
+	}
 	if err := checkDescriptors(&e.o.LaunchOptions); err != nil {
 		return err
 	}
@@ -118,7 +121,11 @@ func cgroupFacts(paths []state.CgroupPath) host.Cgroup {
 // process is the process object: from a file, or the container's changed by the options.
 func (e *execution) process() (*specs.Process, error) {
 	if e.o.ProcessFile != "" {
-		return loadProcess(e.o.ProcessFile)
+		p, err := loadProcess(e.o.ProcessFile)
+		if err == nil {
+			inherit(p, e.spec.Process)
+		}
+		return p, err
 	}
 	p := *e.spec.Process
 	if len(e.o.Args) == 0 {
@@ -149,6 +156,35 @@ func (e *execution) process() (*specs.Process, error) {
 	p.User.AdditionalGids = slices.Concat(p.User.AdditionalGids, e.o.AdditionalGIDs)
 	p.Capabilities = withCaps(p.Capabilities, e.o.Caps)
 	return &p, nil
+}
+
+// inherit fills in what a process object leaves open from the container's, as runc does: a
+// process that says nothing of its confinement is not less confined than the container.
+func inherit(p, from *specs.Process) {
+	if p.ApparmorProfile == "" {
+		p.ApparmorProfile = from.ApparmorProfile
+	}
+	if p.SelinuxLabel == "" {
+		p.SelinuxLabel = from.SelinuxLabel
+	}
+	if p.Capabilities == nil {
+		p.Capabilities = from.Capabilities
+	}
+	if len(p.Rlimits) == 0 {
+		p.Rlimits = from.Rlimits
+	}
+	if p.User.Umask == nil {
+		p.User.Umask = from.User.Umask
+	}
+	if p.Scheduler == nil {
+		p.Scheduler = from.Scheduler
+	}
+	if p.IOPriority == nil {
+		p.IOPriority = from.IOPriority
+	}
+	if a := p.ExecCPUAffinity; a == nil || a.Initial == "" && a.Final == "" {
+		p.ExecCPUAffinity = from.ExecCPUAffinity
+	}
 }
 
 // withCaps adds capabilities to the sets that make them usable. Inheritable and ambient
@@ -229,8 +265,8 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
-	if e.spec.Linux != nil {
-		in.UIDMappings = e.spec.Linux.UIDMappings
+	if l := e.spec.Linux; l != nil {
+		in.UIDMappings, in.Personality, in.MemoryPolicy = l.UIDMappings, l.Personality, l.MemoryPolicy
 	}
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)

@@ -61,6 +61,9 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
 		return nil, &validate.Error{Problems: problems}
 	}
+	if plan.Labelled(b.Spec.Process, b.Spec.Linux) {
+		facts.LSM = host.ProbeLSM()
+	}
 	for _, w := range validate.Warnings(b.Spec, facts) {
 		r.warn(w.String())
 	}

@@ -15,6 +15,14 @@ type Facts struct {
 	Cgroup  Cgroup  `json:"cgroup"`
 	// NoFile is RLIMIT_NOFILE as it was before Go's start-up raised the soft limit.
 	NoFile Rlimit `json:"noFile"`
+	// LSM is asked for only when a config names a profile or a label.
+	LSM LSM `json:"lsm"`
+}
+
+// LSM says which of the kernel's security modules can confine a process.
+type LSM struct {
+	AppArmor bool `json:"apparmor"`
+	SELinux  bool `json:"selinux"`
 }
 
 // Version is a kernel release cut to the two numbers that decide features.

@@ -35,6 +35,9 @@ func (e *Error) Error() string {
 		if errors.Is(e.Errno, unix.ELOOP) && (op.Type == "proc" || op.Type == "sysfs") {
 			return fmt.Sprintf("%s: filesystem %q must be mounted on ordinary directory: %v", e.Field, op.Type, e.Errno)
 		}
+		if errors.Is(e.Errno, unix.EINVAL) && strings.Contains(op.Data, `context="`) {
+			return fmt.Sprintf("%s: %s: %s: linux.mountLabel, or another option, is not valid: %v", e.Field, op, e.Call, e.Errno)
+		}
 	case *plan.BindMount:
 		// All that is left of ENOTDIR in move_mount(2); dockerd looks for its text.
 		if e.Call == "move_mount" && errors.Is(e.Errno, unix.EINVAL) {
@@ -44,10 +47,42 @@ func (e *Error) Error() string {
 		if errors.Is(e.Errno, unix.ELOOP) {
 			return e.Field + ": " + op.Path + " leads through a link of procfs or a loop of symlinks: " + e.Errno.Error()
 		}
+	case *plan.ChangeProfile:
+		return e.attribute(profileFile)
+	case *plan.SetExecLabel:
+		return e.attribute(labelFile)
+	case *plan.SetScheduler:
+		if errors.Is(e.Errno, unix.EPERM) {
+			return e.Field + ": " + op.String() + ": " + e.Call + ": " + schedulerRight(op.Policy) + ": " + e.Errno.Error()
+		}
+	case *plan.SessionKeyring:
+		if e.Call != "keyctl" {
+			return e.attribute(keyLabelFile)
+		}
+		if errors.Is(e.Errno, unix.EDQUOT) {
+			return e.Field + ": " + op.String() + ": the user has as many keys as the sysctl kernel.keys.maxkeys or maxbytes allows" +
+				" (with --no-new-keyring the container would use the caller's): " + e.Errno.Error()
+		}
 	case nil:
 		return e.Field + ": " + e.Call + ": " + e.Errno.Error()
 	}
 	return e.Field + ": " + e.Op.String() + ": " + e.Call + ": " + e.Errno.Error()
+}
+
+// attribute words a label that was refused; podman looks for the file in back quotes.
+func (e *Error) attribute(file string) string {
+	return e.Field + ": " + e.Op.String() + ": " + e.Call + " `/proc/" + file + "`: " + e.Errno.Error()
+}
+
+// schedulerRight says what a policy may lack when it is refused, sched(7).
+func schedulerRight(policy string) string {
+	switch policy {
+	case "SCHED_DEADLINE":
+		return "needs CAP_SYS_NICE and a cpuset of all CPUs (linux.resources.cpu.cpus)"
+	case "SCHED_FIFO", "SCHED_RR":
+		return "needs CAP_SYS_NICE, and on cgroup v1 a real-time runtime (linux.resources.cpu.realtimeRuntime)"
+	}
+	return "needs CAP_SYS_NICE"
 }
 
 func (e *Error) Unwrap() error { return e.Errno }

@@ -25,6 +25,9 @@ type ExecInput struct {
 	PreserveFDs  int
 	// UIDMappings are those of the container's user namespace, where they are known.
 	UIDMappings []specs.LinuxIDMapping
+	// Personality and MemoryPolicy are the container's: no process object has them.
+	Personality  *specs.LinuxPersonality
+	MemoryPolicy *specs.LinuxMemoryPolicy
 	// DenySetgroups is set where the container's user namespace denies setgroups(2).
 	DenySetgroups bool
 }
@@ -33,9 +36,12 @@ type ExecInput struct {
 // before the process is forked into the container's pid namespace: there, processes of
 // the container could trace it.
 func Exec(in *ExecInput) (*Plan, error) {
-	c := &compiler{Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID}, proc: in.Process, linux: &specs.Linux{}}
+	c := &compiler{
+		Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID, NoNewKeyring: in.NoNewKeyring},
+		proc:  in.Process, linux: &specs.Linux{Personality: in.Personality, MemoryPolicy: in.MemoryPolicy},
+	}
 	c.Ops = make([]Op, 0, 32)
-	c.unsupported()
+	c.checkLabels()
 	ns := namespaces{created: in.Namespaces}
 	memory := ""
 	if h := in.Facts.Cgroup.Find("memory"); h != nil && in.Facts.Cgroup.Mode != host.CgroupV2 {
@@ -46,10 +52,17 @@ func Exec(in *ExecInput) (*Plan, error) {
 	if memory != "" && len(in.Cgroups) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: []string{memory}})
 	}
+	if a := c.proc.ExecCPUAffinity; a != nil {
+		c.affinity("process.execCPUAffinity.final", a.Final)
+	}
 	if ns.isNew("pid") {
 		c.add(Child, "linux.namespaces", &Fork{})
 	}
 	c.add(Child, "process", &NewSession{})
+	c.inherent()
+	if !c.machineRights() {
+		c.raise(Child)
+	}
 	if c.proc.Terminal {
 		c.add(Child, "process.terminal", &ControlTerminal{})
 	}
@@ -58,6 +71,9 @@ func Exec(in *ExecInput) (*Plan, error) {
 	}
 	if ns.user() {
 		c.rlimits(Runtime, c.proc)
+	}
+	if c.machineRights() {
+		c.raise(Runtime) // the process has given up its own rights: a deadline can't be forked
 	}
 	c.finish(c.proc, in.Seccomp)
 	if len(c.errs) > 0 {
@@ -78,6 +94,9 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "root", &SealExe{})
 		c.add(Child, "process", &Undumpable{})
 	}
+	if a := c.proc.ExecCPUAffinity; a != nil {
+		c.affinity("process.execCPUAffinity.initial", a.Initial)
+	}
 	early := in.Cgroups
 	if memory != "" {
 		early = without(early, memory)
@@ -97,10 +116,10 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "process", &Undumpable{})
 	}
 	if ns.user() {
+		c.keyring()
 		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: in.DenySetgroups})
-	}
-	if !in.NoNewKeyring {
-		c.add(Child, "process", &SessionKeyring{Name: "_ses." + in.ID})
+	} else {
+		c.keyring()
 	}
 	if c.proc.Terminal {
 		c.add(Child, "process.terminal", console(c.proc, false))

@@ -13,6 +13,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -30,6 +31,8 @@ var elsewhere = map[string]string{
 	"annotations.":   "kept in the state, for clients",
 	"linux.seccomp.": "compiled by package seccomp: Input.Seccomp",
 	"linux.resources.memory.checkBeforeUpdate": "about changing limits later; a new container has none to check",
+	"process.execCPUAffinity.":                 "for processes that exec adds: Exec has SetCPUAffinity",
+	"linux.personality.flags[]":                "none is supported; a warning",
 	"process.user.username":                    "for Windows",
 	"process.commandLine":                      "for Windows",
 	"solaris.":                                 "another platform; a warning",
@@ -41,9 +44,7 @@ var elsewhere = map[string]string{
 
 // refused are the parts of fullConfig that this build refuses, by name.
 var refused = []string{
-	"process.apparmorProfile", "process.selinuxLabel", "process.scheduler", "process.ioPriority", "process.execCPUAffinity",
-	"mounts[].uidMappings", "mounts[].gidMappings", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy", "linux.personality",
-	"linux.netDevices",
+	"mounts[].uidMappings", "mounts[].gidMappings", "linux.intelRdt", "linux.netDevices",
 }
 
 // without are the parts of fullConfig that a machine refuses: the other one has them.
@@ -215,7 +216,9 @@ func compileTree(t *testing.T, name string, tree any) (*plan.Plan, error) {
 	if err := json.Unmarshal(text, spec); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	return plan.Create(&plan.Input{Spec: spec, Facts: machine(t, name), ID: "box", Bundle: "/bundle", Rootfs: "/bundle/rootfs"})
+	facts := machine(t, name)
+	facts.LSM = host.LSM{AppArmor: true, SELinux: true}
+	return plan.Create(&plan.Input{Spec: spec, Facts: facts, ID: "box", Bundle: "/bundle", Rootfs: "/bundle/rootfs"})
 }
 
 // refusal compiles the config with the one part of it that the field is in, and returns

@@ -172,6 +172,7 @@ func (c *compiler) ownIDs() {
 			DenySetgroups: c.denySetgroups(),
 		})
 	}
+	c.keyring()
 	c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: c.denySetgroups()})
 }
 

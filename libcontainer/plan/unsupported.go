@@ -12,16 +12,8 @@ func (c *compiler) unsupported() {
 			c.fail(field, what+" is not supported")
 		}
 	}
-	l, p := c.linux, c.proc
-	refuse(p.ApparmorProfile != "", "process.apparmorProfile", "AppArmor")
-	refuse(p.SelinuxLabel != "", "process.selinuxLabel", "SELinux")
-	refuse(p.Scheduler != nil, "process.scheduler", "a scheduler policy")
-	refuse(p.IOPriority != nil, "process.ioPriority", "an I/O priority")
-	refuse(p.ExecCPUAffinity != nil, "process.execCPUAffinity", "CPU affinity")
-	refuse(l.MountLabel != "", "linux.mountLabel", "SELinux")
+	l := c.linux
 	refuse(l.IntelRdt != nil, "linux.intelRdt", "Intel RDT")
-	refuse(l.MemoryPolicy != nil, "linux.memoryPolicy", "a NUMA memory policy")
-	refuse(l.Personality != nil, "linux.personality", "a personality")
 	refuse(len(l.NetDevices) > 0, "linux.netDevices", "moving network devices")
 }
 

@@ -21,6 +21,8 @@ var linuxCases = map[string]badCase{
 	},
 		`linux.maskedPaths[1]: is "b", must be an absolute path`,
 		"linux.readonlyPaths[0]: must not be empty", "linux.readonlyPaths[1]: contains a NUL byte"),
+	"a mount label that would be options": onLinux(func(l *specs.Linux) { l.MountLabel = `x",size=1k,mode="0` },
+		"linux.mountLabel: contains a quotation mark"),
 	"a mount label with a NUL": onLinux(func(l *specs.Linux) { l.MountLabel = "\x00" }, "linux.mountLabel: contains a NUL byte"),
 
 	"network devices without a network namespace": onLinux(func(l *specs.Linux) { without(l, "network"); l.Sysctl = nil },
@@ -58,7 +60,8 @@ var linuxCases = map[string]badCase{
 	"a memory policy without its nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "" },
 		"linux.memoryPolicy.nodes: must not be empty with MPOL_INTERLEAVE"),
 	"a memory policy with nodes it can't have": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_LOCAL" },
-		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`),
+		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`,
+		"linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),
 	"a memory policy with bad nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "1;2" },
 		`linux.memoryPolicy.nodes: has "1;2", must be a list like 0-3,7`),
 	"a memory policy with bad nodes that it can't have": onLinux(func(l *specs.Linux) {
@@ -66,6 +69,12 @@ var linuxCases = map[string]badCase{
 	}, `linux.memoryPolicy.nodes: has "x", must be a list like 0-3,7`),
 	"a memory policy with an unknown flag": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"X"} },
 		`linux.memoryPolicy.flags[0]: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
+	"a memory policy that relates to no nodes": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED", Flags: []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES"}}
+	}, "linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),
+	"a memory policy that can't balance": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"MPOL_F_NUMA_BALANCING"}
+	}, "linux.memoryPolicy.flags: must not have MPOL_F_NUMA_BALANCING, unless mode is MPOL_BIND or MPOL_PREFERRED_MANY"),
 	"a memory policy with flags that fight": onLinux(func(l *specs.Linux) {
 		l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"}
 	}, "linux.memoryPolicy.flags: must not have both MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES"),

@@ -128,7 +128,7 @@ func (c *checker) linuxSection() {
 	c.rootfsPropagation()
 	c.hiddenPaths("linux.maskedPaths", refMaskedPaths, l.MaskedPaths)
 	c.hiddenPaths("linux.readonlyPaths", refReadonlyPaths, l.ReadonlyPaths)
-	c.add("linux.mountLabel", refMountLabel, nulRule(l.MountLabel))
+	c.add("linux.mountLabel", refMountLabel, mountLabelRule(l.MountLabel))
 	if l.IntelRdt != nil {
 		c.intelRdt(l.IntelRdt)
 	}
