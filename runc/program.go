@@ -104,6 +104,7 @@ func (p *program) commands(only string) []*cli.Command {
 		{"spec", p.specCommand},
 		{"start", p.startCommand},
 		{"state", p.stateCommand},
+		{"update", p.updateCommand},
 	} {
 		if c.name == only {
 			return []*cli.Command{c.describe()}
