@@ -92,6 +92,7 @@ func (p *program) commands(only string) []*cli.Command {
 	}{
 		{"create", p.createCommand},
 		{"delete", p.deleteCommand},
+		{"events", p.eventsCommand},
 		{"exec", p.execCommand},
 		{"features", p.featuresCommand},
 		{"kill", p.killCommand},
