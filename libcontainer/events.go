@@ -8,6 +8,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup/stats"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -114,6 +115,11 @@ func (w *watcher) stats() (*Event, error) {
 	s, err := stats.Read(w.set)
 	if err != nil && !w.st.Rootless { // a rootless user may not read everything
 		return nil, err
+	}
+	if w.st.IntelRdt.Group != "" {
+		if s.IntelRdt, err = resctrl.ReadStats(&w.st.IntelRdt); err != nil {
+			return nil, err
+		}
 	}
 	return &Event{Type: EventStats, ID: w.st.ID, Stats: s}, nil
 }

@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -19,6 +20,8 @@ type UpdateOptions struct {
 	ID string
 	// Resources are the limits that change; what they leave out stays.
 	Resources *specs.LinuxResources
+	// L3CacheSchema and MemBwSchema are new values of linux.intelRdt; "" leaves the old ones.
+	L3CacheSchema, MemBwSchema string
 }
 
 // UpdateError is a change that the kernel refused.
@@ -63,10 +66,53 @@ func (r *Runtime) Update(o *UpdateOptions) error {
 	if err != nil {
 		return err
 	}
-	return putInForce(limits, p, merged, func() (undo func() error, err error) {
-		undo = func() error { return dir.SaveConfig(raw) }
-		return undo, dir.SaveConfig(bundle.WithResources(raw, merged))
+	schemas, err := planSchemas(o, spec, &st.IntelRdt)
+	if err != nil {
+		return err
+	}
+	config := bundle.WithResources(raw, merged)
+	if schemas != nil {
+		config = bundle.WithIntelRdt(config, schemas.merged)
+	}
+	return allOrNothing([]step{
+		func() (func() error, error) { return limits.write(p, merged) },
+		schemas.write,
+		func() (func() error, error) {
+			return func() error { return dir.SaveConfig(raw) }, dir.SaveConfig(config)
+		},
+		func() (func() error, error) { return nil, changeDevices(limits, p) },
 	})
+}
+
+// step does one thing and says how to undo it. The last step needs no undo.
+type step func() (undo func() error, err error)
+
+// allOrNothing takes steps; when one fails, those before it are undone.
+func allOrNothing(steps []step) error {
+	var undos []func() error
+	for _, take := range steps {
+		undo, err := take()
+		if err != nil {
+			for _, undo := range slices.Backward(undos) {
+				err = errors.Join(err, undo())
+			}
+			return err
+		}
+		undos = append(undos, undo)
+	}
+	return nil
+}
+
+// changeDevices replaces the device rules if the plan has new ones: as a whole, and so last.
+func changeDevices(limits limiter, p *plan.Plan) error {
+	for i := range p.Ops {
+		if a, ok := p.Ops[i].Do.(*plan.SetDevices); ok {
+			if err := limits.setDevices(a.Rules); err != nil {
+				return &UpdateError{p.Ops[i].Field, err}
+			}
+		}
+	}
+	return nil
 }
 
 // loadLocked is load for a command that changes what is stored.
@@ -128,29 +174,6 @@ func planProblems(err error) error {
 		e.Problems = append(e.Problems, validate.Problem{Path: p.Field, Rule: p.What})
 	}
 	return e
-}
-
-// putInForce does the file writes, then save, then what can be done as a whole only (device
-// rules). A step that fails takes the earlier ones back.
-func putInForce(limits limiter, p *plan.Plan, merged *specs.LinuxResources, save func() (func() error, error)) error {
-	undo, err := limits.write(p, merged)
-	if err != nil {
-		return err
-	}
-	restore, err := save()
-	if err != nil {
-		return errors.Join(err, undo())
-	}
-	for i := range p.Ops {
-		a, ok := p.Ops[i].Do.(*plan.SetDevices)
-		if !ok {
-			continue
-		}
-		if err := limits.setDevices(a.Rules); err != nil {
-			return errors.Join(&UpdateError{p.Ops[i].Field, err}, restore(), undo())
-		}
-	}
-	return nil
 }
 
 // limiter is who changes the limits of one container: its cgroups' files, or (with the

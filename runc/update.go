@@ -44,7 +44,9 @@ func (p *program) update(c *cli.Context) error {
 		return err
 	}
 	p.runtime.Warn = p.log.warning
-	options := &libcontainer.UpdateOptions{ID: c.Args().First()}
+	options := &libcontainer.UpdateOptions{
+		ID: c.Args().First(), L3CacheSchema: c.String("l3-cache-schema"), MemBwSchema: c.String("mem-bw-schema"),
+	}
 	// A wrong id is the more useful thing to say than a wrong value.
 	_, err := p.runtime.State(options.ID)
 	if err != nil {
@@ -125,6 +127,12 @@ func nameFlags(err error) error {
 }
 
 func flagOf(field string) string {
+	switch field {
+	case "linux.intelRdt.l3CacheSchema":
+		return "--l3-cache-schema"
+	case "linux.intelRdt.memBwSchema":
+		return "--mem-bw-schema"
+	}
 	for _, l := range limitFlags() {
 		if "linux.resources."+l.field == field {
 			return "--" + l.name

@@ -54,6 +54,7 @@ func Create(in *Input) (*Plan, error) {
 	c := newCompiler(in)
 	c.unsupported()
 	c.cgroups()
+	c.resctrl()
 	c.birth()
 	c.session()
 	if c.ns.has("mount") {
@@ -191,6 +192,7 @@ func (c *compiler) commit() {
 	if c.confinedEarly() {
 		c.confine(c.proc, c.Seccomp)
 	}
+	c.joinResctrl()
 	c.add(Runtime, "process", &Commit{})
 	if !c.Start {
 		c.add(Child, "process", &AwaitStart{})

@@ -42,7 +42,7 @@ var elsewhere = map[string]string{
 // refused are the parts of fullConfig that this build refuses, by name.
 var refused = []string{
 	"process.apparmorProfile", "process.selinuxLabel", "process.scheduler", "process.ioPriority", "process.execCPUAffinity",
-	"mounts[].uidMappings", "mounts[].gidMappings", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy", "linux.personality",
+	"mounts[].uidMappings", "mounts[].gidMappings", "linux.mountLabel", "linux.memoryPolicy", "linux.personality",
 	"linux.netDevices",
 }
 

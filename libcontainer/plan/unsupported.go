@@ -19,7 +19,6 @@ func (c *compiler) unsupported() {
 	refuse(p.IOPriority != nil, "process.ioPriority", "an I/O priority")
 	refuse(p.ExecCPUAffinity != nil, "process.execCPUAffinity", "CPU affinity")
 	refuse(l.MountLabel != "", "linux.mountLabel", "SELinux")
-	refuse(l.IntelRdt != nil, "linux.intelRdt", "Intel RDT")
 	refuse(l.MemoryPolicy != nil, "linux.memoryPolicy", "a NUMA memory policy")
 	refuse(l.Personality != nil, "linux.personality", "a personality")
 	refuse(len(l.NetDevices) > 0, "linux.netDevices", "moving network devices")
