@@ -45,10 +45,10 @@ const (
 	bandwidthSchemaField = "linux.intelRdt.memBwSchema"
 )
 
-var (
-	errNoCache     = errors.New("Intel RDT/CAT: l3 cache schema is not enabled")         //nolint:revive,staticcheck // runc's words
-	errNoBandwidth = errors.New("Intel RDT/MBA: memory bandwidth schema is not enabled") //nolint:revive,staticcheck // runc's words
-	errNoIntelRdt  = errors.New("updating a non-existent Intel RDT configuration is not supported")
+const (
+	noCache     = "Intel RDT/CAT: l3 cache schema is not enabled"
+	noBandwidth = "Intel RDT/MBA: memory bandwidth schema is not enabled"
+	noIntelRdt  = "updating a non-existent Intel RDT configuration is not supported"
 )
 
 // schemaUpdate is a change of a container's schemata.
@@ -71,23 +71,23 @@ func planSchemas(o *UpdateOptions, spec *specs.Spec, place *state.IntelRdt) (*sc
 		}
 	}
 	u := &schemaUpdate{tree: resctrl.At(root), merged: &specs.LinuxIntelRdt{}}
-	add := func(field, schema string, there bool, missing error) error {
+	add := func(field, schema string, there bool, missing string) error {
 		if schema == "" {
 			return nil
 		}
 		if root == "" || !there {
-			return &UpdateError{field, missing}
+			return &UpdateError{field, errors.New(missing)}
 		}
 		if place.Group == "" || spec.Linux == nil || spec.Linux.IntelRdt == nil {
-			return &UpdateError{field, errNoIntelRdt}
+			return &UpdateError{field, errors.New(noIntelRdt)}
 		}
 		u.writes = append(u.writes, plan.Op{Field: field, Do: &plan.WriteSchemata{Group: place.Group, Lines: []string{schema}}})
 		return nil
 	}
-	if err := add(cacheSchemaField, o.L3CacheSchema, u.tree.HasCache(), errNoCache); err != nil {
+	if err := add(cacheSchemaField, o.L3CacheSchema, u.tree.HasCache(), noCache); err != nil {
 		return nil, err
 	}
-	if err := add(bandwidthSchemaField, o.MemBwSchema, u.tree.HasBandwidth(), errNoBandwidth); err != nil {
+	if err := add(bandwidthSchemaField, o.MemBwSchema, u.tree.HasBandwidth(), noBandwidth); err != nil {
 		return nil, err
 	}
 	*u.merged = *spec.Linux.IntelRdt

@@ -162,7 +162,7 @@ func planUpdate(limits limiter, spec *specs.Spec, changes *specs.LinuxResources)
 // planProblems gives the problems of a plan the form of those of validate.
 func planProblems(err error) error {
 	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the list itself, not one in it
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
 	e := &validate.Error{}
@@ -222,8 +222,8 @@ func (c cgroupFiles) write(p *plan.Plan, _ *specs.LinuxResources) (func() error,
 // takeBack undoes writes, the last one first.
 func (c cgroupFiles) takeBack(done []*plan.WriteCgroup) error {
 	var errs []error
-	for i := len(done) - 1; i >= 0; i-- {
-		if err := c.set.Write(done[i]); err != nil {
+	for _, w := range slices.Backward(done) {
+		if err := c.set.Write(w); err != nil {
 			errs = append(errs, fmt.Errorf("restore the old limit: %w", err))
 		}
 	}

@@ -111,16 +111,14 @@ func flagResources(c *cli.Context) (*specs.LinuxResources, error) {
 
 // nameFlags puts flags in the place of the fields of config.json that they stand for.
 func nameFlags(err error) error {
-	var invalid *validate.Error
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*validate.Error](err); ok {
 		renamed := &validate.Error{Problems: slices.Clone(invalid.Problems)}
 		for i := range renamed.Problems {
 			renamed.Problems[i].Path = flagOf(renamed.Problems[i].Path)
 		}
 		return renamed
 	}
-	var refused *libcontainer.UpdateError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*libcontainer.UpdateError](err); ok {
 		refused.Field = flagOf(refused.Field)
 	}
 	return err

@@ -15,7 +15,6 @@ type limitFlag struct {
 	set                func(r *specs.LinuxResources, value string) error
 }
 
-//nolint:funlen // a table: one entry a flag
 func limitFlags() []limitFlag {
 	return []limitFlag{
 		{"blkio-weight", "blockIO.weight", "`WEIGHT` of block I/O, 10 to 1000", func(r *specs.LinuxResources, s string) error {
@@ -76,8 +75,7 @@ func parseUint(s string, bits int) (uint64, error) {
 
 // plainReason leaves out the function's name that strconv puts before it.
 func plainReason(err error) error {
-	var number *strconv.NumError
-	if errors.As(err, &number) {
+	if number, ok := errors.AsType[*strconv.NumError](err); ok {
 		return number.Err
 	}
 	return err

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +42,8 @@ func TestRestoringBringsBackWhatAWriteChanges(t *testing.T) {
 func TestExchangeCanBeTakenBack(t *testing.T) {
 	for hierarchy, writes := range map[string][][2]string{
 		"memory": {
-			{"memory.limit_in_bytes", "33554432"}, {"memory.memsw.limit_in_bytes", "67108864"},
+			{"memory.limit_in_bytes", "33554432"},
+			{"memory.memsw.limit_in_bytes", "67108864"},
 			{"memory.soft_limit_in_bytes", "1048576"}, {"memory.swappiness", "7"}, {"memory.oom_control", "1"},
 		},
 		"pids":             {{"pids.max", "7"}, {"pids.max", "9"}},
@@ -51,34 +53,37 @@ func TestExchangeCanBeTakenBack(t *testing.T) {
 		"net_cls,net_prio": {{"net_cls.classid", "1048577"}, {"net_prio.ifpriomap", "lo 5"}},
 		"net_cls":          {{"net_cls.classid", "1048577"}},
 	} {
-		t.Run(hierarchy, func(t *testing.T) {
-			s := create(t, hierarchy)
-			dir := s.groups[0].dir
-			before := contents(dir, writes)
-			var undo []*plan.WriteCgroup
-			for _, w := range writes {
-				u, err := s.Exchange(&plan.WriteCgroup{Hierarchy: hierarchy, File: w[0], Value: w[1]})
-				if errors.Is(err, unix.ENOENT) {
-					t.Logf("not on this machine: %s", w[0])
-					continue
-				}
-				if err != nil || u == nil {
-					t.Fatalf("%s: %v, undone by %v", w, err, u)
-				}
-				undo = append(undo, u)
-			}
-			if len(undo) > 0 && before == contents(dir, writes) {
-				t.Fatal("nothing was changed")
-			}
-			for i := len(undo) - 1; i >= 0; i-- {
-				if err := s.Write(undo[i]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if after := contents(dir, writes); after != before {
-				t.Errorf("before:\n%s\nafter:\n%s", before, after)
-			}
-		})
+		t.Run(hierarchy, func(t *testing.T) { exchangeAndTakeBack(t, hierarchy, writes) })
+	}
+}
+
+func exchangeAndTakeBack(t *testing.T, hierarchy string, writes [][2]string) {
+	t.Helper()
+	s := create(t, hierarchy)
+	dir := s.groups[0].dir
+	before := contents(dir, writes)
+	var undo []*plan.WriteCgroup
+	for _, w := range writes {
+		u, err := s.Exchange(&plan.WriteCgroup{Hierarchy: hierarchy, File: w[0], Value: w[1]})
+		if errors.Is(err, unix.ENOENT) {
+			t.Logf("not on this machine: %s", w[0])
+			continue
+		}
+		if err != nil || u == nil {
+			t.Fatalf("%s: %v, undone by %v", w, err, u)
+		}
+		undo = append(undo, u)
+	}
+	if len(undo) > 0 && before == contents(dir, writes) {
+		t.Fatal("nothing was changed")
+	}
+	for _, u := range slices.Backward(undo) {
+		if err := s.Write(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := contents(dir, writes); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 

@@ -291,6 +291,7 @@ func TestPSI(t *testing.T) {
 		}
 		return r.Stdout
 	}
+	defer e.RunWith(onV2, "delete", "--force", id) // outside it would not find the cgroup
 	run("run", "-d", "-b", e.Bundle(sleeper, nil), id)
 	got := parseEvent(t, run("events", "--stats", id)).Data.CPU.PSI
 	dir := "/sys/fs/cgroup/unified/" + id

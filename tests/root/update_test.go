@@ -183,6 +183,7 @@ func deviceRulesUpdate(t *testing.T, with func(*exec.Cmd)) {
 		}
 		return strings.TrimSpace(r.Stdout)
 	}
+	defer run("", "delete", "--force", id) // where it finds the cgroup
 	must("", "run", "-d", "-b", bundle, id)
 	zero := func(want string) {
 		t.Helper()
