@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
@@ -31,9 +32,10 @@ func (c *creation) makeResctrl(op *plan.Op, a *plan.MakeResctrlGroup) (err error
 	return c.dir.Save(c.st)
 }
 
-// joinOf says how an exec'ed process gets where the container is.
+// joinOf says how an exec'ed process gets where the container is; nil when that is nowhere,
+// or gone since.
 func joinOf(place *state.IntelRdt) *plan.JoinResctrlGroup {
-	if place.Group == "" {
+	if place.Group == "" || unix.Access(place.Group, unix.F_OK) != nil {
 		return nil
 	}
 	return &plan.JoinResctrlGroup{Group: place.Group, Monitor: place.Monitor}

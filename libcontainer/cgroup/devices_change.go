@@ -11,8 +11,8 @@ import (
 const allDevices = "a *:* rwm"
 
 // ChangeDevices replaces the rules of a container that runs. Its processes never miss a
-// device that both the old and the new rules allow, and on an error the old rules are in
-// force. Unlike SetDevices it lets nobody off: the caller asked for a change.
+// device that both the old and the new rules allow. On an error the old rules are in force;
+// of a v1 cgroup that allowed all but some, as few as could be denied. Unlike SetDevices it lets nobody off: the caller asked for a change.
 func (s *Set) ChangeDevices(rules []plan.DeviceRule) error {
 	allow, exceptions, err := splitRules(rules)
 	if err != nil {
@@ -35,15 +35,23 @@ func (s *Set) changeDevicesV1(g *group, allow bool, exceptions []plan.DeviceRule
 	if err != nil {
 		return err
 	}
-	if allow || list == allDevices {
+	if list == allDevices {
+		// What is denied of all is not to be read: there is no way back from here.
 		return s.frozenWhile(func() error { return g.setDevicesV1(allow, exceptions) })
 	}
 	old, err := parseDeviceList(list)
 	if err != nil {
 		return err
 	}
-	err = g.allowAndDeny(old, exceptions)
-	if err != nil {
+	if allow {
+		return s.frozenWhile(func() error {
+			if err := g.setDevicesV1(true, exceptions); err != nil {
+				return errors.Join(err, g.setDevicesV1(false, old))
+			}
+			return nil
+		})
+	}
+	if err := g.allowAndDeny(old, exceptions); err != nil {
 		return errors.Join(err, g.allowAndDeny(exceptions, old))
 	}
 	return nil
