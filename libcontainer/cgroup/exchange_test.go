@@ -44,7 +44,9 @@ func TestExchangeCanBeTakenBack(t *testing.T) {
 		"memory": {
 			{"memory.limit_in_bytes", "33554432"},
 			{"memory.memsw.limit_in_bytes", "67108864"},
-			{"memory.soft_limit_in_bytes", "1048576"}, {"memory.swappiness", "7"}, {"memory.oom_control", "1"},
+			{"memory.soft_limit_in_bytes", "1048576"},
+			{"memory.swappiness", "7"},
+			{"memory.oom_control", "1"},
 		},
 		"pids":             {{"pids.max", "7"}, {"pids.max", "9"}},
 		"cpu":              {{"cpu.shares", "99"}, {"cpu.cfs_quota_us", "5000"}, {"cpu.cfs_period_us", "50000"}, {"cpu.cfs_burst_us", "1000"}, {"cpu.idle", "1"}},

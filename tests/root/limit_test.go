@@ -285,16 +285,15 @@ func blockDevice(t *testing.T, weights bool) string {
 }
 
 // update changes limits as engines do.
-func (c *container) update(t *testing.T, resources string, flags ...string) {
+func (c *container) update(t *testing.T, resources string) {
 	t.Helper()
-	if r := c.tryUpdate(resources, flags...); r.Code != 0 || r.Stdout != "" || r.Stderr != "" {
+	if r := c.tryUpdate(resources); r.Code != 0 || r.Stdout != "" || r.Stderr != "" {
 		t.Fatalf("update %s: %+v", resources, r)
 	}
 }
 
-func (c *container) tryUpdate(resources string, flags ...string) harness.Result {
-	return c.RunWith(func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(resources) },
-		append([]string{"update", "--resources", "-", c.id}, flags...)...)
+func (c *container) tryUpdate(resources string) harness.Result {
+	return c.RunWith(func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(resources) }, "update", "--resources", "-", c.id)
 }
 
 // TestBadLimitsAreRefusedByName wants a refusal that names the field, and nothing changed.
