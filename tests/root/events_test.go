@@ -316,3 +316,16 @@ func TestPSI(t *testing.T) {
 		t.Error("nothing of memory")
 	}
 }
+
+// TestEventsRootless: a user without cgroups is told what there is, and that limits need one.
+func TestEventsRootless(t *testing.T) {
+	r := newRootless(t)
+	id := r.ID("c")
+	r.must("run", "-d", "-b", r.bundle(sleeper, nil), id)
+	e := parseEvent(t, r.must("events", "--stats", id))
+	if e.Type != "stats" || e.ID != id || e.Data == nil {
+		t.Errorf("%+v", e)
+	}
+	wantFailure(t, r.as("update", "--memory", "50M", id), "--memory: ")
+	r.must("delete", "--force", id)
+}
