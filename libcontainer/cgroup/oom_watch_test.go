@@ -74,6 +74,10 @@ func TestOOMWatchIsSilentWhenTheCgroupGoes(t *testing.T) {
 	if err := s.Remove(); err != nil {
 		t.Fatal(err)
 	}
+	poll := []unix.PollFd{{Fd: int32(w.FD()), Events: unix.POLLIN}}
+	if _, err := unix.Poll(poll, 5000); err != nil { // it takes the kernel a moment
+		t.Fatal(err)
+	}
 	if w.Happened() {
 		t.Error("the end of a cgroup is no lack of memory")
 	}
