@@ -1,6 +1,8 @@
 package jsonread
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -25,4 +27,38 @@ func TestReplaceChangesOneValueAndNothingElse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzReplace holds it to encoding/json: the value is where it belongs, and nothing else moved.
+func FuzzReplace(f *testing.F) {
+	for _, doc := range []string{`{}`, `{"a":{"b":1,"c":[{}]},"d":"\u0061"}`, `{"a":1,"a":{"b":2}}`, ` { "a" : null } `, `{"\u0061":{}}`, `[]`} {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		r := New(doc)
+		if r.Skip(); r.End("") != nil {
+			return
+		}
+		var before, after, want any
+		if json.Unmarshal(doc, &before) != nil {
+			return
+		}
+		got := Replace(doc, []string{"a", "b"}, []byte(`[7]`))
+		if err := json.Unmarshal(got, &after); err != nil {
+			t.Fatalf("%q became %q: %v", doc, got, err)
+		}
+		object, ok := before.(map[string]any)
+		if !ok {
+			object = map[string]any{}
+		}
+		inner, ok := object["a"].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+		}
+		inner["b"] = []any{7.0}
+		object["a"] = inner
+		if want = object; !reflect.DeepEqual(want, after) {
+			t.Errorf("%q became %q", doc, got)
+		}
+	})
 }
