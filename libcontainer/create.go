@@ -12,6 +12,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -158,6 +159,12 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 		return fault.CgroupFailed.At(op.Field, c.set.Write(a))
 	case *plan.SetDevices:
 		return fault.CgroupFailed.At(op.Field, c.set.SetDevices(a.Rules))
+	case *plan.MakeResctrlGroup:
+		return c.makeResctrl(op, a)
+	case *plan.WriteSchemata:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(c.st.IntelRdt.Root).Write(a))
+	case *plan.JoinResctrlGroup:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(c.st.IntelRdt.Root).Join(a, p.PID))
 	case *plan.RunHooks:
 		// Recorded first, so that delete --force can end a creation that hangs in a hook.
 		if err := c.save(p); err != nil {
@@ -269,6 +276,9 @@ func (c *creation) undo() error {
 	var err error
 	if c.set != nil {
 		err = removeCgroups(c.set, true)
+	}
+	if c.st != nil {
+		err = errors.Join(err, resctrl.Remove(&c.st.IntelRdt))
 	}
 	return errors.Join(err, c.dir.Remove(), c.dir.Close())
 }

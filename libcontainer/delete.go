@@ -10,6 +10,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -94,10 +95,8 @@ func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 	if err := remove(cgroup.FromState(st.CgroupPaths)); err != nil {
 		return err
 	}
-	if st.IntelRdt != "" {
-		if err := unix.Rmdir(st.IntelRdt); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("remove %s: %w", st.IntelRdt, err)
-		}
+	if err := resctrl.Remove(&st.IntelRdt); err != nil {
+		return err
 	}
 	// The hooks are due once the container is deleted, when its copy of config.json is gone.
 	config, err := dir.Config()

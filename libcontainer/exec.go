@@ -19,6 +19,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 	"github.com/gantry-containers/gantry/libcontainer/validate"
 )
@@ -263,6 +264,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+		Resctrl: joinOf(&e.st.IntelRdt),
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	if l := e.spec.Linux; l != nil {
@@ -322,8 +324,11 @@ func (e *execution) findHome() {
 }
 
 func (e *execution) perform(op *plan.Op, p *launch.Process) error {
-	if a, ok := op.Do.(*plan.SendSeccompFD); ok {
+	switch a := op.Do.(type) {
+	case *plan.SendSeccompFD:
 		return sendListener(a, p, e.st, Running)
+	case *plan.JoinResctrlGroup:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(e.st.IntelRdt.Root).Join(a, p.PID))
 	}
 	bug.Found("nobody performs " + op.Do.String())
 	return nil

@@ -55,6 +55,9 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err := facts.CheckKernel(); err != nil {
 		return nil, err
 	}
+	if err := probeResctrl(b.Spec, facts); err != nil {
+		return nil, err
+	}
 	if r.SystemdCgroup {
 		return nil, fault.Unsupported.Atf("--systemd-cgroup", "the systemd cgroup driver is not supported")
 	}

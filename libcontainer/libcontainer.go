@@ -3,7 +3,7 @@
 // The way of the data: config.json → bundle (strict decode) → validate → host
 // facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
 // is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, Plan, PlanDiff.
+// Kill, Delete, Pause, Resume, PIDs, Update, Stats, Events, Plan, PlanDiff.
 package libcontainer
 
 import (
@@ -136,6 +136,10 @@ var _ interface {
 	Pause(id string) error
 	Resume(id string) error
 	PIDs(id string) ([]int, error)
+	Update(*UpdateOptions) error
+	Stats(id string) (*Event, error)
+	// Events calls tell until the container stops or tell returns an error.
+	Events(id string, interval time.Duration, tell func(*Event) error) error
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
 	// PlanDiff prints what changes between the plans of two bundles.

@@ -104,6 +104,7 @@ func (p *program) commands(only string) []*cli.Command {
 		{"completion", p.completionCommand},
 		{"create", p.createCommand},
 		{"delete", p.deleteCommand},
+		{"events", p.eventsCommand},
 		{"exec", p.execCommand},
 		{"features", p.featuresCommand},
 		{"kill", p.killCommand},
@@ -116,6 +117,7 @@ func (p *program) commands(only string) []*cli.Command {
 		{"spec", p.specCommand},
 		{"start", p.startCommand},
 		{"state", p.stateCommand},
+		{"update", p.updateCommand},
 	} {
 		if c.name == only {
 			return []*cli.Command{c.describe()}

@@ -75,6 +75,10 @@ func writeFD(fd int, path, value string) error {
 	}
 }
 
+// ReadFile reads a file of a cgroup, without the white space around it. The error is a
+// *FileError.
+func ReadFile(dir, name string) (string, error) { return readFile(dir, name) }
+
 // readFile reads dir/name without the white space around it.
 func readFile(dir, name string) (string, error) {
 	path := dir + "/" + name

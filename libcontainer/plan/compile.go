@@ -55,6 +55,7 @@ func Create(in *Input) (*Plan, error) {
 	c.unsupported()
 	c.checkLabels()
 	c.cgroups()
+	c.resctrl()
 	c.birth()
 	c.session()
 	if c.ns.has("mount") {
@@ -214,6 +215,7 @@ func (c *compiler) commit() {
 	if c.confinedEarly() {
 		c.confine(c.proc, c.Seccomp)
 	}
+	c.joinResctrl()
 	c.add(Runtime, "process", &Commit{})
 	if !c.Start {
 		c.add(Child, "process", &AwaitStart{})

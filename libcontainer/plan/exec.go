@@ -20,7 +20,9 @@ type ExecInput struct {
 	// Rootfs is entered by chroot(2) when the container has no mount namespace of its own.
 	Rootfs string
 	// Cgroups are the hierarchies in which the container has a cgroup.
-	Cgroups      []string
+	Cgroups []string
+	// Resctrl is where the container is in resctrl; nil when it is nowhere.
+	Resctrl      *JoinResctrlGroup
 	NoNewKeyring bool
 	PreserveFDs  int
 	// UIDMappings are those of the container's user namespace, where they are known.
@@ -103,6 +105,9 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	}
 	if len(early) > 0 {
 		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+	}
+	if in.Resctrl != nil {
+		c.add(Runtime, intelRdtField, in.Resctrl)
 	}
 	if c.proc.OOMScoreAdj != nil {
 		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})

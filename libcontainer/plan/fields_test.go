@@ -44,7 +44,7 @@ var elsewhere = map[string]string{
 
 // refused are the parts of fullConfig that this build refuses, by name.
 var refused = []string{
-	"mounts[].uidMappings", "mounts[].gidMappings", "linux.intelRdt", "linux.netDevices",
+	"mounts[].uidMappings", "mounts[].gidMappings", "linux.netDevices",
 }
 
 // without are the parts of fullConfig that a machine refuses: the other one has them.

@@ -13,7 +13,6 @@ func (c *compiler) unsupported() {
 		}
 	}
 	l := c.linux
-	refuse(l.IntelRdt != nil, "linux.intelRdt", "Intel RDT")
 	refuse(len(l.NetDevices) > 0, "linux.netDevices", "moving network devices")
 }
 

@@ -81,6 +81,9 @@ func (c *checker) intelRdt(r *specs.LinuxIntelRdt) {
 	if id == "." || id == ".." || len(id) > 1 && strings.Contains(id, "/") {
 		c.add(path+".closID", refIntelRdt, "is "+quote(id)+", must be a file name, or / for the default class")
 	}
+	if id == "info" || id == "mon_groups" || id == "mon_data" {
+		c.add(path+".closID", refIntelRdt, "is "+quote(id)+", which is a directory of resctrl itself")
+	}
 	c.add(path+".closID", refIntelRdt, lineRule(id))
 	for i, line := range r.Schemata {
 		c.addAt(path+".schemata", i, "", refIntelRdt, lineRule(line))

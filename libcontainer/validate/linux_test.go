@@ -46,6 +46,8 @@ var linuxCases = map[string]badCase{
 		`linux.intelRdt.closID: is "../x", must be a file name, or / for the default class`),
 	"a class that goes up": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = ".." },
 		`linux.intelRdt.closID: is "..", must be a file name, or / for the default class`),
+	"a class that is a part of resctrl": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = "mon_groups" },
+		`linux.intelRdt.closID: is "mon_groups", which is a directory of resctrl itself`),
 	"schemata of two lines": onLinux(func(l *specs.Linux) {
 		l.IntelRdt = &specs.LinuxIntelRdt{ClosID: "a\nb", Schemata: []string{"L3:0=f", "\n"}, L3CacheSchema: "L3:\n", MemBwSchema: "MB:\n"}
 	},
