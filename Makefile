@@ -9,6 +9,7 @@ COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 TAGS     = urfave_cli_no_docs
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 COMPILER = libcontainer/seccomp/compiler
+SHARE    = $(DESTDIR)$(PREFIX)/share
 
 # Packages that launch no container: the race detector can watch them whole.
 RACE = $(addprefix ./libcontainer/,bundle validate plan state cgroup host)
@@ -24,10 +25,10 @@ export CGO_ENABLED = 0
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL = help
-.PHONY: help build run test lint conformance bench fuzz install generate packages
+.PHONY: help build run test lint vm-test conformance bench fuzz install generate packages
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## build bin/runc (static; the seccomp compiler embedded)
 	$(COMPILER)/build
@@ -45,6 +46,10 @@ test: packages build ## vet, unit and whole-system tests, race detector, replay 
 	CGO_ENABLED=1 go test -race -count=1 $(RACE)
 	hack/test-arches
 
+vm-test: packages build ## the tests that need pure cgroup v2, systemd, AppArmor, SELinux, NUMA or CRIU, in qemu
+	@hack/install-packages vm
+	go run ./tests/vm/suite $(VM)
+
 lint: packages $(GOLANGCI) ## golangci-lint, shellcheck, cross-builds
 	CGO_ENABLED=1 $(GOLANGCI) run
 	shellcheck .ci/run hack/* $(COMPILER)/build
@@ -59,8 +64,13 @@ bench: packages build ## CPU of run, exec and create+start+delete against crun a
 fuzz: ## every fuzz target, 30 seconds each
 	hack/fuzz 30s
 
-install: build ## install bin/runc under $(DESTDIR)$(PREFIX)/sbin
+install: build ## install runc, its manual pages and completion under $(DESTDIR)$(PREFIX)
 	install -D -m 0755 bin/runc $(DESTDIR)$(PREFIX)/sbin/runc
+	install -d $(SHARE)/man/man8 $(addprefix $(SHARE)/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	install -m 0644 man/*.8 $(SHARE)/man/man8
+	bin/runc completion bash > $(SHARE)/bash-completion/completions/runc
+	bin/runc completion zsh > $(SHARE)/zsh/site-functions/_runc
+	bin/runc completion fish > $(SHARE)/fish/vendor_completions.d/runc.fish
 
 generate: ## rewrite generated files
 	go generate ./...

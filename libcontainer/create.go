@@ -2,17 +2,18 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/netdev"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -79,7 +80,7 @@ func (c *creation) build(start bool) error {
 	if !start {
 		fd, err := listenStart(c.dir)
 		if err != nil {
-			return fmt.Errorf("start socket: %w", err)
+			return fault.StateFailed.Errorf("start socket: %w", err)
 		}
 		defer unix.Close(fd)
 		l.Start = fd
@@ -96,7 +97,7 @@ func (c *creation) build(start bool) error {
 	c.proc, err = l.Run()
 	switch {
 	case errors.Is(err, launch.ErrVanished) && c.oom.killed(), err == nil && start && c.oom.killedInit(c.st.Init) && c.proc.Killed():
-		return errOOM
+		return oomError()
 	case err != nil:
 		return err
 	}
@@ -144,10 +145,10 @@ func (c *creation) record() error {
 // handOver tells the caller about the process: a pidfd, then, as the last thing, the pid.
 func (c *creation) handOver() error {
 	if err := sendPidfd(c.o.PidfdSocket, c.proc.PIDFD); err != nil {
-		return fmt.Errorf("--pidfd-socket: %s: %w", c.o.PidfdSocket, err)
+		return fault.FlagFailed.Atf("--pidfd-socket", "%s: %w", c.o.PidfdSocket, err)
 	}
 	if err := writePidFile(c.o.PidFile, c.proc.PID); err != nil {
-		return fmt.Errorf("--pid-file: %s: %w", c.o.PidFile, err)
+		return fault.FlagFailed.Atf("--pid-file", "%s: %w", c.o.PidFile, err)
 	}
 	return nil
 }
@@ -158,9 +159,15 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	case *plan.CreateCgroups:
 		return c.createCgroups(op, a)
 	case *plan.WriteCgroup:
-		return atField(op, c.set.Write(a))
+		return fault.CgroupFailed.At(op.Field, c.set.Write(a))
 	case *plan.SetDevices:
-		return atField(op, c.set.SetDevices(a.Rules))
+		return fault.CgroupFailed.At(op.Field, c.set.SetDevices(a.Rules))
+	case *plan.MakeResctrlGroup:
+		return c.makeResctrl(op, a)
+	case *plan.WriteSchemata:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(c.st.IntelRdt.Root).Write(a))
+	case *plan.JoinResctrlGroup:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(c.st.IntelRdt.Root).Join(a, p.PID))
 	case *plan.RunHooks:
 		// Recorded first, so that delete --force can end a creation that hangs in a hook.
 		if err := c.save(p); err != nil {
@@ -172,7 +179,7 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 		}
 		return c.r.runHooks(c.in.spec.Hooks, a, containerState, p.PID, p.PIDFD)
 	case *plan.MoveNetDevice:
-		return atField(op, c.moveNetDevice(a, p))
+		return fault.LaunchFailed.At(op.Field, c.moveNetDevice(a, p))
 	case *plan.Commit:
 		return c.commit(p)
 	case *plan.SendSeccompFD:
@@ -186,7 +193,7 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 
 func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error) {
 	if c.set, err = cgroup.Create(a.Cgroups, a.Optional); err != nil {
-		return atField(op, err)
+		return fault.CgroupFailed.At(op.Field, err)
 	}
 	c.oom = watchOOM(c.in.spec, c.set)
 	if paths := c.set.Paths(); len(paths) != len(c.st.CgroupPaths) {
@@ -217,8 +224,10 @@ func (c *creation) save(p *launch.Process) error {
 	return c.dir.Save(c.st)
 }
 
-// errOOM words what the errno, or the silence of a killed process, does not tell.
-var errOOM = errors.New("linux.resources.memory.limit: container init was OOM-killed (memory limit too low?)")
+// oomError words what the errno, or the silence of a killed process, does not tell.
+func oomError() error {
+	return fault.OOMKilled.Atf("linux.resources.memory.limit", "container init was OOM-killed (memory limit too low?)")
+}
 
 // oomWatch notices that the kernel killed a process of the cgroups for want of memory. A
 // cgroup that was there before has a count of its own.
@@ -273,6 +282,9 @@ func (c *creation) undo() error {
 	if c.set != nil {
 		err = errors.Join(err, removeCgroups(c.set, true))
 	}
+	if c.st != nil {
+		err = errors.Join(err, resctrl.Remove(&c.st.IntelRdt))
+	}
 	return errors.Join(err, c.dir.Remove(), c.dir.Close())
 }
 
@@ -289,18 +301,10 @@ func (c *creation) end() {
 	c.stop = nil
 }
 
-// atField prefixes an error with the field that asked for the operation.
-func atField(op *plan.Op, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", op.Field, err)
-}
-
 func procsOf(set *cgroup.Set, hierarchies []string) (map[string]int, error) {
 	fds, err := set.JoinFDs(hierarchies)
 	if err != nil {
-		return nil, fmt.Errorf("linux.cgroupsPath: %w", err)
+		return nil, fault.CgroupFailed.At("linux.cgroupsPath", err)
 	}
 	procs := make(map[string]int, len(fds))
 	for i, fd := range fds {

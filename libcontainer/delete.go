@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -74,7 +76,7 @@ func (r *Runtime) deleteLocked(dir *state.Dir, st *state.State, force bool) erro
 	}
 	if status != Stopped {
 		if status != Created && !force {
-			return fmt.Errorf("cannot delete container %s that is not stopped: %s", st.ID, status)
+			return fault.ContainerRunning.Errorf("cannot delete container %s that is not stopped: %s", st.ID, status)
 		}
 		if err := killAndWait(st); err != nil {
 			return err
@@ -93,10 +95,8 @@ func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 	if err := remove(cgroup.FromState(st.CgroupPaths)); err != nil {
 		return err
 	}
-	if st.IntelRdt != "" {
-		if err := unix.Rmdir(st.IntelRdt); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("remove %s: %w", st.IntelRdt, err)
-		}
+	if err := resctrl.Remove(&st.IntelRdt); err != nil {
+		return err
 	}
 	// The hooks are due once the container is deleted, when its copy of config.json is gone.
 	config, err := dir.Config()

@@ -13,11 +13,13 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 	"github.com/gantry-containers/gantry/libcontainer/validate"
 )
@@ -89,6 +91,9 @@ func (e *execution) describe(dir *state.Dir) error {
 	if problems := validate.Process(e.proc, "process", e.facts); len(problems) > 0 {
 		return &validate.Error{Problems: problems}
 	}
+	if plan.Labelled(e.proc, nil) {
+		e.facts.LSM = host.ProbeLSM()
+	}
 	if err := checkDescriptors(&e.o.LaunchOptions); err != nil {
 		return err
 	}
@@ -117,11 +122,15 @@ func cgroupFacts(paths []state.CgroupPath) host.Cgroup {
 // process is the process object: from a file, or the container's changed by the options.
 func (e *execution) process() (*specs.Process, error) {
 	if e.o.ProcessFile != "" {
-		return loadProcess(e.o.ProcessFile)
+		p, err := loadProcess(e.o.ProcessFile)
+		if err == nil {
+			inherit(p, e.spec.Process)
+		}
+		return p, err
 	}
 	p := *e.spec.Process
 	if len(e.o.Args) == 0 {
-		return nil, errors.New("exec args cannot be empty")
+		return nil, fault.Usage.Errorf("exec args cannot be empty")
 	}
 	p.Args, p.Terminal, p.ConsoleSize = e.o.Args, e.o.TTY, nil
 	if e.o.Cwd != "" {
@@ -150,6 +159,35 @@ func (e *execution) process() (*specs.Process, error) {
 	return &p, nil
 }
 
+// inherit fills in what a process object leaves open from the container's, as runc does: a
+// process that says nothing of its confinement is not less confined than the container.
+func inherit(p, from *specs.Process) {
+	if p.ApparmorProfile == "" {
+		p.ApparmorProfile = from.ApparmorProfile
+	}
+	if p.SelinuxLabel == "" {
+		p.SelinuxLabel = from.SelinuxLabel
+	}
+	if p.Capabilities == nil {
+		p.Capabilities = from.Capabilities
+	}
+	if len(p.Rlimits) == 0 {
+		p.Rlimits = from.Rlimits
+	}
+	if p.User.Umask == nil {
+		p.User.Umask = from.User.Umask
+	}
+	if p.Scheduler == nil {
+		p.Scheduler = from.Scheduler
+	}
+	if p.IOPriority == nil {
+		p.IOPriority = from.IOPriority
+	}
+	if a := p.ExecCPUAffinity; a == nil || a.Initial == "" && a.Final == "" {
+		p.ExecCPUAffinity = from.ExecCPUAffinity
+	}
+}
+
 // withCaps adds capabilities to the sets that make them usable. Inheritable and ambient
 // sets stay as they are: CVE-2022-29162.
 func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabilities {
@@ -169,7 +207,7 @@ func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabil
 func loadProcess(file string) (*specs.Process, error) {
 	raw, err := bundle.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--process: %w", err)
+		return nil, fault.FlagFailed.At("--process", err)
 	}
 	return bundle.DecodeProcess(raw)
 }
@@ -197,11 +235,11 @@ func (e *execution) run() (int, error) {
 	defer unix.Close(p.PIDFD)
 	if err := sendPidfd(e.o.PidfdSocket, p.PIDFD); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pidfd-socket: %s: %w", e.o.PidfdSocket, err)
+		return 0, fault.FlagFailed.Atf("--pidfd-socket", "%s: %w", e.o.PidfdSocket, err)
 	}
 	if err := writePidFile(e.o.PidFile, p.PID); err != nil {
 		p.Kill()
-		return 0, fmt.Errorf("--pid-file: %s: %w", e.o.PidFile, err)
+		return 0, fault.FlagFailed.Atf("--pid-file", "%s: %w", e.o.PidFile, err)
 	}
 	if e.o.Detach {
 		return 0, nil
@@ -226,10 +264,11 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+		Resctrl: joinOf(&e.st.IntelRdt),
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
-	if e.spec.Linux != nil {
-		in.UIDMappings = e.spec.Linux.UIDMappings
+	if l := e.spec.Linux; l != nil {
+		in.UIDMappings, in.Personality, in.MemoryPolicy = l.UIDMappings, l.Personality, l.MemoryPolicy
 	}
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)
@@ -245,7 +284,11 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	if l.Plan, err = plan.Exec(in); err != nil {
 		return nil, err
 	}
-	return l.Run()
+	p, err := l.Run()
+	if errors.Is(err, unix.ESRCH) {
+		err = fault.ContainerNotRunning.Of("", err) // it ended just now
+	}
+	return p, err
 }
 
 // deniesSetgroups reports whether setgroups(2) is denied in the user namespace of a
@@ -281,8 +324,11 @@ func (e *execution) findHome() {
 }
 
 func (e *execution) perform(op *plan.Op, p *launch.Process) error {
-	if a, ok := op.Do.(*plan.SendSeccompFD); ok {
+	switch a := op.Do.(type) {
+	case *plan.SendSeccompFD:
 		return sendListener(a, p, e.st, Running)
+	case *plan.JoinResctrlGroup:
+		return fault.CgroupFailed.At(op.Field, resctrl.At(e.st.IntelRdt.Root).Join(a, p.PID))
 	}
 	bug.Found("nobody performs " + op.Do.String())
 	return nil
@@ -308,7 +354,7 @@ func (e *execution) cgroups() (*cgroup.Set, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers)
+			return nil, fault.Usage.Of("--cgroup", fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers))
 		}
 	}
 	return cgroup.FromState(paths), nil
@@ -329,7 +375,7 @@ func matchesControllers(hierarchy, controllers string) bool {
 func subCgroup(dir, sub string) (string, error) {
 	below := path.Join(dir, sub)
 	if below != dir && !strings.HasPrefix(below, dir+"/") {
-		return "", fmt.Errorf("--cgroup: %s is not a sub cgroup path", sub)
+		return "", fault.Usage.Atf("--cgroup", "%s is not a sub cgroup path", sub)
 	}
 	return below, nil
 }

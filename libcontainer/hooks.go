@@ -7,6 +7,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -46,7 +47,7 @@ func (r *Runtime) runHooks(all *specs.Hooks, a *plan.RunHooks, containerState []
 	for i := range hooksOf(all, a.Kind) {
 		h := &hooksOf(all, a.Kind)[i]
 		if err := launch.RunHook(h, containerState, target); err != nil {
-			return fmt.Errorf("hooks.%s[%d]: error running hook %s: %w", a.Kind, i, h.Path, err)
+			return fault.HookFailed.Atf(fmt.Sprintf("hooks.%s[%d]", a.Kind, i), "error running hook %s: %w", h.Path, err)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp"
@@ -43,7 +44,7 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := bundle.Load(dir)
+	b, err := bundle.LoadAs(dir, o.ConfigFile)
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +55,17 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err := facts.CheckKernel(); err != nil {
 		return nil, err
 	}
+	if err := probeResctrl(b.Spec, facts); err != nil {
+		return nil, err
+	}
 	if r.SystemdCgroup {
-		return nil, errors.New("--systemd-cgroup: the systemd cgroup driver is not supported")
+		return nil, fault.Unsupported.Atf("--systemd-cgroup", "the systemd cgroup driver is not supported")
 	}
 	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
 		return nil, &validate.Error{Problems: problems}
+	}
+	if plan.Labelled(b.Spec.Process, b.Spec.Linux) {
+		facts.LSM = host.ProbeLSM()
 	}
 	for _, w := range validate.Warnings(b.Spec, facts) {
 		r.warn(w.String())
@@ -93,7 +100,7 @@ func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error
 	}
 	if l := in.spec.Linux; l != nil && strings.HasSuffix(l.RootfsPropagation, "shared") {
 		if input.RootfsMount, err = mountPointOf(in.rootfs); err != nil {
-			return fmt.Errorf("linux.rootfsPropagation: %w", err)
+			return fault.LaunchFailed.At("linux.rootfsPropagation", err)
 		}
 	}
 	in.plan, err = plan.Create(input)
@@ -115,11 +122,11 @@ func (in *intake) newNamespace(kind specs.LinuxNamespaceType) bool {
 // enterBundle changes to the bundle and returns its path without symlinks.
 func enterBundle(dir string) (string, error) {
 	if err := unix.Chdir(dir); err != nil {
-		return "", fmt.Errorf("--bundle: chdir %s: %w", dir, err)
+		return "", fault.BundleUnreadable.Atf("--bundle", "chdir %s: %w", dir, err)
 	}
 	dir, err := unix.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("--bundle: %w", err)
+		return "", fault.BundleUnreadable.At("--bundle", err)
 	}
 	return dir, nil
 }
@@ -135,14 +142,14 @@ func checkRootfs(bundleDir, rootPath string) (string, error) {
 		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
 	})
 	if errors.Is(err, unix.ELOOP) {
-		return "", fmt.Errorf("root.path: rootfs (%q) must not be or lie behind a symlink: %w", rootfs, err)
+		return "", fault.BundleUnreadable.Atf("root.path", "rootfs (%q) must not be or lie behind a symlink: %w", rootfs, err)
 	}
 	if err != nil {
-		return "", fmt.Errorf("root.path: rootfs (%q): %w", rootfs, err)
+		return "", fault.BundleUnreadable.Atf("root.path", "rootfs (%q): %w", rootfs, err)
 	}
 	_ = unix.Close(fd)
 	if rootfs == "/" {
-		return "", errors.New("root.path: rootfs must not be the host's root")
+		return "", fault.ConfigInvalid.Atf("root.path", "rootfs must not be the host's root")
 	}
 	return rootfs, nil
 }
@@ -162,10 +169,10 @@ func checkProcBinds(bundleDir string, mounts []specs.Mount) error {
 		}
 		var fs unix.Statfs_t
 		if err := unix.Statfs(source, &fs); err != nil {
-			return fmt.Errorf("mounts[%d].source: statfs %s: %w", i, source, err)
+			return fault.ConfigInvalid.Atf(fmt.Sprintf("mounts[%d].source", i), "statfs %s: %w", source, err)
 		}
 		if fs.Type != unix.PROC_SUPER_MAGIC {
-			return fmt.Errorf("mounts[%d]: %q cannot be mounted because it is not of type proc", i, "/proc")
+			return fault.ConfigInvalid.Atf(fmt.Sprintf("mounts[%d]", i), "%q cannot be mounted because it is not of type proc", "/proc")
 		}
 	}
 	return nil
@@ -180,7 +187,7 @@ func checkDescriptors(o *LaunchOptions) error {
 			err = unix.EBADF
 		}
 		if err != nil {
-			return fmt.Errorf("--preserve-fds: unable to stat preserved-fd %d (of %d): %w", fd-3, o.PreserveFDs+o.ListenFDs, err)
+			return fault.FlagFailed.Atf("--preserve-fds", "unable to stat preserved-fd %d (of %d): %w", fd-3, o.PreserveFDs+o.ListenFDs, err)
 		}
 	}
 	return nil

@@ -3,7 +3,8 @@
 // The way of the data: config.json → bundle (strict decode) → validate → host
 // facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
 // is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, AddMounts, RemoveMounts, Plan.
+// Kill, Delete, Pause, Resume, PIDs, AddMounts, RemoveMounts, Update, Stats, Events,
+// Plan, PlanDiff.
 package libcontainer
 
 import (
@@ -52,6 +53,8 @@ type CreateOptions struct {
 	LaunchOptions
 	ID     string
 	Bundle string // directory with config.json
+	// ConfigFile is read instead of the bundle's config.json, absolute; "" for that.
+	ConfigFile string
 	// NoPivot moves the root with MS_MOVE and chroot where pivot_root is impossible (a ramfs root).
 	NoPivot bool
 	// NoNewKeyring keeps the caller's session keyring.
@@ -136,6 +139,12 @@ var _ interface {
 	PIDs(id string) ([]int, error)
 	AddMounts(id, file string) error
 	RemoveMounts(id, file string) error
+	Update(*UpdateOptions) error
+	Stats(id string) (*Event, error)
+	// Events calls tell until the container stops or tell returns an error.
+	Events(id string, interval time.Duration, tell func(*Event) error) error
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
+	// PlanDiff prints what changes between the plans of two bundles.
+	PlanDiff(before, after *CreateOptions, w io.Writer, format string, showEnv bool) (equal bool, err error)
 } = (*Runtime)(nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
@@ -74,10 +75,10 @@ func (c *mountChange) close() {
 func (r *Runtime) mountChange(id, file string) (*mountChange, error) {
 	raw, err := bundle.ReadFile(file)
 	if errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("open %s: %w", file, unix.ENOENT)
+		err = fmt.Errorf("open %s: %w", file, unix.ENOENT)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fault.FlagFailed.Of("", err)
 	}
 	mounts, err := bundle.DecodeMounts(raw)
 	if err != nil {
@@ -86,7 +87,7 @@ func (r *Runtime) mountChange(id, file string) (*mountChange, error) {
 	if err := launch.ProtectExe(); err != nil {
 		return nil, err
 	}
-	dir, st, err := r.load(id)
+	dir, st, err := r.loadLocked(id)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func (c *mountChange) describe(st *state.State) (err error) {
 	}
 	c.in.Namespaces = target.Namespaces
 	if !slices.Contains(target.Namespaces, "mount") {
-		return errors.New("linux.namespaces: the container has no mount namespace of its own")
+		return fault.Unsupported.Atf("linux.namespaces", "the container has no mount namespace of its own")
 	}
 	if slices.Contains(target.Namespaces, "user") {
 		c.in.UserNS = "/proc/" + strconv.Itoa(st.Init.PID) + "/ns/user"

@@ -9,6 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -41,7 +42,7 @@ func makeNotifyDir(dir *state.Dir) error {
 		err = unix.Fchmodat(dir.FD(), state.NotifyDir, 0o755, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("mkdir %s/%s: %w", dir.Path(), state.NotifyDir, err)
+		return fault.StateFailed.Errorf("mkdir %s/%s: %w", dir.Path(), state.NotifyDir, err)
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (n *notifier) forward(pidfd, mainPID int) error {
 		err = tellReady(n.host, ready, mainPID)
 	}
 	if err != nil {
-		return fmt.Errorf("NOTIFY_SOCKET %s: %w", n.host, err)
+		return fault.FlagFailed.Of("NOTIFY_SOCKET", fmt.Errorf("NOTIFY_SOCKET %s: %w", n.host, err))
 	}
 	return nil
 }

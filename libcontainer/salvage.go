@@ -1,12 +1,14 @@
 package libcontainer
 
 import (
+	"errors"
 	"os"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
+	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -14,16 +16,22 @@ import (
 // its processes, are found by planning the container again from the copy of its
 // config.json. The caller holds the lock.
 func (r *Runtime) salvage(dir *state.Dir, id string) error {
-	cgroups, err := plannedCgroups(dir, id)
+	left, err := planned(dir, id)
 	if err != nil {
 		r.warn("the cgroups of " + id + " are unknown and stay: " + err.Error())
-	} else if err := removeCgroups(cgroups, true); err != nil {
+	} else if err := errors.Join(removeCgroups(cgroup.FromState(left.cgroups), true), resctrl.Remove(&left.rdt)); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir.Path())
 }
 
-func plannedCgroups(dir *state.Dir, id string) (*cgroup.Set, error) {
+// leavings are what a container has outside of its directory.
+type leavings struct {
+	cgroups []state.CgroupPath
+	rdt     state.IntelRdt
+}
+
+func planned(dir *state.Dir, id string) (*leavings, error) {
 	raw, err := dir.Config()
 	if err != nil {
 		return nil, err
@@ -36,18 +44,27 @@ func plannedCgroups(dir *state.Dir, id string) (*cgroup.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := probeResctrl(spec, facts); err != nil {
+		return nil, err
+	}
+	if facts.Resctrl == "" && spec.Linux != nil {
+		spec.Linux.IntelRdt = nil // unmounted since: nothing is left of it
+	}
 	p, err := plan.Create(&plan.Input{Spec: spec, Facts: facts, ID: id, Bundle: "/", Rootfs: "/"})
 	if err != nil {
 		return nil, err
 	}
-	var paths []state.CgroupPath
+	left := &leavings{}
 	for i := range p.Ops {
-		if create, ok := p.Ops[i].Do.(*plan.CreateCgroups); ok {
-			for j := range create.Cgroups {
-				c := &create.Cgroups[j]
-				paths = append(paths, state.CgroupPath{Hierarchy: c.Hierarchy, Path: c.Dir()})
+		switch a := p.Ops[i].Do.(type) {
+		case *plan.CreateCgroups:
+			for j := range a.Cgroups {
+				c := &a.Cgroups[j]
+				left.cgroups = append(left.cgroups, state.CgroupPath{Hierarchy: c.Hierarchy, Path: c.Dir()})
 			}
+		case *plan.MakeResctrlGroup:
+			left.rdt = state.IntelRdt{Root: a.Root, Group: a.Dir(), Made: a.Own, Monitor: a.MonitorDir()}
 		}
 	}
-	return cgroup.FromState(paths), nil
+	return left, nil
 }

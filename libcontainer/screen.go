@@ -2,11 +2,12 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // screen connects a pty's master with the stdin and stdout of this process.
@@ -26,7 +27,7 @@ func (s *screen) open(master int) error {
 	}
 	if err != nil {
 		_ = s.master.Close()
-		return fmt.Errorf("process.terminal: set the master's mode: %w", err)
+		return fault.LaunchFailed.Atf("process.terminal", "set the master's mode: %w", err)
 	}
 	s.resize()
 	return nil
@@ -46,7 +47,7 @@ func keepLineEnds(master int) error {
 // show begins to copy, both ways.
 func (s *screen) show() error {
 	if err := s.makeRaw(); err != nil {
-		return fmt.Errorf("process.terminal: set stdin's mode: %w", err)
+		return fault.LaunchFailed.Atf("process.terminal", "set stdin's mode: %w", err)
 	}
 	s.copied = make(chan struct{})
 	go s.copyOut()

@@ -2,7 +2,6 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -44,13 +44,13 @@ func (r *Runtime) Start(id, notifySocket string) error {
 	}
 	switch status {
 	case Stopped:
-		return errors.New("cannot start a container that has stopped")
+		return fault.ContainerNotRunning.Errorf("cannot start a container that has stopped")
 	case Created:
 		return r.start(dir, st, notifySocket)
 	case Paused:
-		return errors.New("cannot start a container in the paused state")
+		return fault.ContainerPaused.Errorf("cannot start a container in the paused state")
 	default:
-		return errors.New("cannot start an already running container")
+		return fault.ContainerRunning.Errorf("cannot start an already running container")
 	}
 }
 
@@ -70,7 +70,7 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	}
 	socket, err := connectStart(dir)
 	if err != nil {
-		return fmt.Errorf("start socket: %w", err)
+		return fault.StateDamaged.Errorf("start socket: %w", err)
 	}
 	defer unix.Close(socket)
 	notify, err := listenNotify(dir, notifySocket)
@@ -88,13 +88,13 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 		oom.before = 0 // it may have been killed while it waited, before we counted
 	}
 	if (err == nil || errors.Is(err, launch.ErrVanished)) && oom.killedInit(st.Init) {
-		return errOOM
+		return oomError()
 	}
 	if err != nil {
 		return err
 	}
 	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("remove start socket: %w", err)
+		return fault.StateFailed.Errorf("remove start socket: %w", err)
 	}
 	if err := r.poststart(spec.Hooks, ociState(st, Running)); err != nil {
 		return errors.Join(err, killAndWait(st))

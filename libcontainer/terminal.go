@@ -2,11 +2,12 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // terminal is how the pty of a process reaches its user: through a console socket to
@@ -24,15 +25,15 @@ func openTerminal(p *specs.Process, o *LaunchOptions) (*terminal, error) {
 	wanted := p != nil && p.Terminal
 	switch {
 	case o.Detach && wanted && o.ConsoleSocket == "":
-		return nil, errors.New("cannot allocate tty if runc will detach without setting console socket")
+		return nil, fault.Usage.Of("--console-socket", errors.New("cannot allocate tty if runc will detach without setting console socket"))
 	case (!o.Detach || !wanted) && o.ConsoleSocket != "":
-		return nil, errors.New("cannot use console socket if runc will not detach or allocate tty")
+		return nil, fault.Usage.Of("--console-socket", errors.New("cannot use console socket if runc will not detach or allocate tty"))
 	case !wanted:
 		return nil, nil //nolint:nilnil // no terminal is no error
 	case o.ConsoleSocket != "":
 		fd, err := connect(o.ConsoleSocket)
 		if err != nil {
-			return nil, fmt.Errorf("--console-socket: connect %s: %w", o.ConsoleSocket, err)
+			return nil, fault.FlagFailed.Atf("--console-socket", "connect %s: %w", o.ConsoleSocket, err)
 		}
 		return &terminal{socket: fd}, nil
 	}
@@ -41,7 +42,7 @@ func openTerminal(p *specs.Process, o *LaunchOptions) (*terminal, error) {
 		err = unix.SetNonblock(pair[1], true)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("process.terminal: socketpair: %w", err)
+		return nil, fault.LaunchFailed.Atf("process.terminal", "socketpair: %w", err)
 	}
 	t := &terminal{socket: pair[0], screen: &screen{in: 0, out: 1}, received: make(chan error, 1)}
 	go func() { t.received <- t.receive(os.NewFile(uintptr(pair[1]), "console")) }()
@@ -97,7 +98,7 @@ func (t *terminal) receive(socket *os.File) error {
 		return recvErr != unix.EAGAIN
 	})
 	if err = errors.Join(err, recvErr); err != nil {
-		return fmt.Errorf("process.terminal: receive the master: %w", err)
+		return fault.LaunchFailed.Atf("process.terminal", "receive the master: %w", err)
 	}
 	if err := t.screen.open(master); err != nil {
 		return err

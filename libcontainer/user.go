@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // parseUser reads --user UID[:GID]. Only plain decimal numbers are ids, so that nothing
@@ -16,7 +18,7 @@ func parseUser(s string) (uid, gid uint32, hasGID bool, err error) {
 		gid, err = parseID(group)
 	}
 	if err != nil {
-		return 0, 0, false, fmt.Errorf("--user %q: want UID[:GID]: %w", s, err)
+		return 0, 0, false, fault.Usage.Of("--user", fmt.Errorf("--user %q: want UID[:GID]: %w", s, err))
 	}
 	return uid, gid, hasGID, nil
 }

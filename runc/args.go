@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // wantArgs checks the number of a command's arguments. What it refuses is answered as
@@ -23,7 +25,7 @@ func wantArgs(c *cli.Context, least, most int) error {
 	}
 	fmt.Fprint(c.App.Writer, "Incorrect Usage.\n\n")
 	_ = cli.ShowSubcommandHelp(c) // a help that can't be written changes nothing
-	return err
+	return fault.Usage.Of("", err)
 }
 
 // anyNumber is the upper bound of commands that pass arguments on.

@@ -94,10 +94,14 @@ func TestEveryFlagIsAcceptedBehindTheArguments(t *testing.T) {
 
 // flagForms are all ways to write a flag.
 func flagForms(flag cli.Flag) (forms [][]string) {
+	value := "3"
+	if _, ok := flag.(*cli.DurationFlag); ok {
+		value = "3s"
+	}
 	for _, name := range flag.Names() {
 		for _, dash := range []string{"-", "--"} {
 			if flag.(cli.DocGenerationFlag).TakesValue() {
-				forms = append(forms, []string{dash + name, "3"}, []string{dash + name + "=3"})
+				forms = append(forms, []string{dash + name, value}, []string{dash + name + "=" + value})
 			} else {
 				forms = append(forms, []string{dash + name}, []string{dash + name + "=true"})
 			}

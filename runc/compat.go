@@ -19,6 +19,7 @@ const (
 	// ps was given options that hide the column which the answer is filtered by.
 	compatPSHeader = "couldn't find PID field in ps output"
 	compatSignal   = "unknown signal %q"
+	compatInterval = "duration interval must be greater than 0"
 	// A wrong number of arguments, behind the help on stdout.
 	compatArgsExact = "runc: %q requires exactly %d argument(s)"
 	compatArgsMin   = "runc: %q requires a minimum of %d argument(s)"

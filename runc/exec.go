@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 func (p *program) execCommand() *cli.Command {
@@ -58,7 +59,7 @@ func (p *program) execIn(options *libcontainer.ExecOptions) (err error) {
 		if _, err := p.runtime.State(options.ID); err != nil {
 			return err
 		}
-		return errors.New(compatExecArgs)
+		return fault.Usage.Of("", errors.New(compatExecArgs))
 	}
 	p.status, err = p.runtime.Exec(options)
 	return err
@@ -72,7 +73,7 @@ func execOptions(c *cli.Context) (*libcontainer.ExecOptions, error) {
 	launch.Detach = c.Bool("detach")
 	process, err := absolute(c.String("process"))
 	if err != nil {
-		return nil, fmt.Errorf("--process: %w", err)
+		return nil, fault.FlagFailed.At("--process", err)
 	}
 	gids, err := groupIDs(c.Int64Slice("additional-gids"))
 	if err != nil {
@@ -102,7 +103,7 @@ func groupIDs(numbers []int64) ([]uint32, error) {
 	for _, n := range numbers {
 		// The highest value is no group: chown(2) and setresgid(2) read it as "leave it".
 		if n < 0 || n >= math.MaxUint32 {
-			return nil, fmt.Errorf("--additional-gids: %d is no group id", n)
+			return nil, fault.Usage.Atf("--additional-gids", "%d is no group id", n)
 		}
 		gids = append(gids, uint32(n))
 	}

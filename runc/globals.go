@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 const defaultRoot = "/run/runc"
@@ -17,6 +20,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		boolFlag("log more, and warnings in JSON logs too", "debug"),
 		&cli.StringFlag{Name: "log", Usage: "append the log to `FILE` (default: stderr)"},
+		&cli.StringFlag{Name: "log-level", Value: "warning", Usage: "log no more than `error`, warning or debug"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text` or json"},
 		&cli.StringFlag{Name: "root", Value: defaultRoot, Usage: "`DIR` of the containers' states; a user without privileges has it in $XDG_RUNTIME_DIR"},
 		boolFlag("let systemd make the cgroups; cgroupsPath is then slice:prefix:name", "systemd-cgroup"),
@@ -47,19 +51,28 @@ func (p *program) openLog(c *cli.Context) error {
 	case "json":
 		p.log.json = true
 	default:
-		return fmt.Errorf(compatLogFormat, format)
+		return fault.Usage.Of("--log-format", fmt.Errorf(compatLogFormat, format))
 	}
 	p.log.debug = c.Bool("debug")
+	switch level := c.String("log-level"); level {
+	case "warning":
+	case "error":
+		p.log.quiet = true
+	case "debug":
+		p.log.debug = true
+	default:
+		return fault.Usage.Atf("--log-level", "%q is not error, warning or debug", level)
+	}
 	return p.log.open(c.String("log"))
 }
 
 func (p *program) setRoot(dir string) error {
 	root, err := absolute(dir)
 	if err != nil {
-		return fmt.Errorf("--root: %w", err)
+		return fault.FlagFailed.At("--root", err)
 	}
 	if root == "/" {
-		return fmt.Errorf("option --root argument should not be set to /")
+		return fault.Usage.Of("--root", errors.New("option --root argument should not be set to /"))
 	}
 	p.runtime.Root = root
 	return nil
@@ -79,7 +92,7 @@ func (p *program) setDefaultRoot() error {
 		err = os.Chmod(root, 0o700|os.ModeSticky)
 	}
 	if err != nil {
-		return fmt.Errorf("$XDG_RUNTIME_DIR must be writable by the user: %w", err)
+		return fault.StateFailed.Errorf("$XDG_RUNTIME_DIR must be writable by the user: %w", err)
 	}
 	return p.setRoot(root)
 }
@@ -100,7 +113,7 @@ func parseRootless(s string) (rootless, auto bool, err error) {
 	}
 	rootless, err = strconv.ParseBool(s)
 	if err != nil {
-		return false, false, fmt.Errorf("--rootless: %q is not true, false or auto", s)
+		return false, false, fault.Usage.Atf("--rootless", "%q is not true, false or auto", s)
 	}
 	return rootless, false, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 func (p *program) killCommand() *cli.Command {
@@ -52,7 +52,7 @@ const lastSignal = 64
 func parseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 0 || n > lastSignal {
-			return 0, fmt.Errorf(compatSignal, s)
+			return 0, fault.Usage.Errorf(compatSignal, s)
 		}
 		return unix.Signal(n), nil
 	}
@@ -62,7 +62,7 @@ func parseSignal(s string) (unix.Signal, error) {
 	}
 	n := unix.SignalNum(name)
 	if n == 0 {
-		return 0, fmt.Errorf(compatSignal, s)
+		return 0, fault.Usage.Errorf(compatSignal, s)
 	}
 	return n, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 
@@ -9,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // launchFlags are the flags of every command that makes a process.
@@ -25,6 +25,7 @@ func launchFlags() []cli.Flag {
 func containerFlags() []cli.Flag {
 	return append([]cli.Flag{
 		bundleFlag(),
+		&cli.StringFlag{Name: "config", Aliases: []string{"f"}, Usage: "`FILE` to read instead of the bundle's config.json"},
 		boolFlag("move the root instead of pivot_root(2), which a ramdisk forbids", "no-pivot"),
 		boolFlag("keep the caller's session keyring", "no-new-keyring"),
 	}, launchFlags()...)
@@ -45,11 +46,11 @@ func launchOptions(c *cli.Context) (o libcontainer.LaunchOptions, err error) {
 		{"pid-file", &o.PidFile},
 	} {
 		if *file.to, err = absolute(c.String(file.flag)); err != nil {
-			return o, fmt.Errorf("--%s: %w", file.flag, err)
+			return o, fault.FlagFailed.At("--"+file.flag, err)
 		}
 	}
 	if o.PreserveFDs = c.Int("preserve-fds"); o.PreserveFDs < 0 {
-		return o, fmt.Errorf("--preserve-fds: %d is negative", o.PreserveFDs)
+		return o, fault.Usage.Atf("--preserve-fds", "%d is negative", o.PreserveFDs)
 	}
 	o.ListenFDs = listenFDs()
 	return o, nil
@@ -65,10 +66,15 @@ func createOptions(c *cli.Context) (*libcontainer.CreateOptions, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := absolute(c.String("config"))
+	if err != nil {
+		return nil, fault.FlagFailed.At("--config", err)
+	}
 	return &libcontainer.CreateOptions{
 		LaunchOptions: launch,
 		ID:            c.Args().First(),
 		Bundle:        bundle,
+		ConfigFile:    config,
 		NoPivot:       c.Bool("no-pivot"),
 		NoNewKeyring:  c.Bool("no-new-keyring"),
 		NotifySocket:  os.Getenv("NOTIFY_SOCKET"),
@@ -82,7 +88,7 @@ func bundleDir(c *cli.Context) (string, error) {
 	}
 	dir, err := absolute(dir)
 	if err != nil {
-		return "", fmt.Errorf("--bundle: %w", err)
+		return "", fault.FlagFailed.At("--bundle", err)
 	}
 	return dir, nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 func (p *program) listCommand() *cli.Command {
@@ -59,7 +60,7 @@ func (p *program) list(c *cli.Context) error {
 	case "json":
 		return writeAll(unix.Stdout, listJSON(all))
 	default:
-		return errors.New(compatFormat)
+		return fault.Usage.Of("--format", errors.New(compatFormat))
 	}
 }
 

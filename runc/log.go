@@ -1,11 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // logger writes the log that containerd's shim, podman and CRI-O read back: lines of
@@ -14,6 +16,7 @@ type logger struct {
 	fd    int // 0: stderr
 	json  bool
 	debug bool
+	quiet bool // no warnings
 }
 
 // open appends to the file from now on; it exists afterwards even if nothing is logged.
@@ -24,17 +27,22 @@ func (l *logger) open(path string) error {
 	}
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_SYNC|unix.O_CLOEXEC, 0o644)
 	if err != nil {
-		return fmt.Errorf("--log: open %s: %w", path, err)
+		return fault.FlagFailed.Atf("--log", "open %s: %w", path, err)
 	}
 	l.fd = fd
 	return nil
 }
 
 // failure reports the error that ends the program: as one line of the log and, when
-// that is not stderr, as a plain line there.
+// that is not stderr, as a plain line there. In JSON it says also what a program may
+// branch on (docs/errors.md).
 func (l *logger) failure(err error) {
 	msg := oneLine(err)
-	l.write("error", msg)
+	var more []byte
+	if l.json {
+		more = appendDiagnosis(nil, libcontainer.Diagnose(err))
+	}
+	l.write("error", msg, more)
 	if l.fd != 0 {
 		_ = writeAll(unix.Stderr, append([]byte(msg), '\n')) // there is nobody left to tell
 	}
@@ -43,19 +51,20 @@ func (l *logger) failure(err error) {
 // warning tells the user what stops nothing. A JSON log has no warnings: podman takes the
 // whole file for one object, the error.
 func (l *logger) warning(msg string) {
-	if !l.json || l.debug {
-		l.write("warning", msg)
+	if !l.quiet && (!l.json || l.debug) {
+		l.write("warning", msg, nil)
 	}
 }
 
-func (l *logger) write(level, msg string) {
+// write adds a line to the log; more are further members of the object in JSON.
+func (l *logger) write(level, msg string, more []byte) {
 	now := time.Now().Format(time.RFC3339)
 	var b []byte
 	if l.json {
 		b = appendJSON(append(b, `{"level":`...), level)
 		b = appendJSON(append(b, `,"msg":`...), msg)
 		b = appendJSON(append(b, `,"time":`...), now)
-		b = append(b, "}\n"...)
+		b = append(append(b, more...), "}\n"...)
 	} else {
 		b = append(append(append(b, `time="`...), now...), `" level=`...)
 		b = appendText(append(append(b, level...), " msg="...), msg)

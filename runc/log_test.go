@@ -21,7 +21,7 @@ func TestLogLines(t *testing.T) {
 	}{
 		{"text", false, `no "x"`, `^time="` + when + `" level=error msg="no \\"x\\""\n$`},
 		{"a text of one word", false, "gone", `^time="` + when + `" level=error msg=gone\n$`},
-		{"JSON", true, `no "x"`, `^{"level":"error","msg":"no \\"x\\"","time":"` + when + `"}\n$`},
+		{"JSON", true, `no "x"`, `^{"level":"error","msg":"no \\"x\\"","time":"` + when + `","code":"internal"}\n$`},
 		{"two joined errors are one line", true, "a\nb", `^{"level":"error","msg":"a; b",.*}\n$`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,6 +48,7 @@ func TestWarningsStayOutOfAJSONLog(t *testing.T) {
 		{"text has them", logger{}, 1},
 		{"JSON has none", logger{json: true}, 0},
 		{"JSON with --debug has them", logger{json: true, debug: true}, 1},
+		{"text has none of --log-level error", logger{quiet: true}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := logged(t, c.log, func(l *logger) { l.warning("careful") })

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 func (p *program) mountsCommand() *cli.Command {
@@ -26,7 +26,7 @@ container could change. If one mount can't be added, none is.`,
 			case "remove":
 				return p.runtime.RemoveMounts(id, file)
 			default:
-				return fmt.Errorf("mounts: %q is neither add nor remove", verb)
+				return fault.Usage.Errorf("%q is neither add nor remove", verb)
 			}
 		},
 	}

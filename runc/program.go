@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/gantry-containers/gantry/libcontainer"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // program is one call of the command line: what the global flags say, and what it ends with.
@@ -17,6 +18,8 @@ type program struct {
 	rootGiven bool
 	// rootless is --rootless, read by the commands that make processes.
 	rootless string
+	// acting says that the command line was understood and its command has begun.
+	acting bool
 	// status is the exit code of a call without error: run and exec pass on the container's.
 	status int
 }
@@ -30,6 +33,9 @@ func (p *program) run(argv []string) int {
 	}
 	if errors.Is(err, libcontainer.ErrNoExeSwap) {
 		err = errors.Join(err, runSealed(argv))
+	}
+	if !p.acting && libcontainer.Diagnose(err).Code == fault.Internal {
+		err = fault.Usage.Of("", err) // what cli says of a command line
 	}
 	p.log.failure(err)
 	var coded interface{ ExitCode() int }
@@ -50,6 +56,11 @@ func (p *program) parse(argv []string) error {
 	app.Flags = globals
 	if command := app.Command(name); command != nil {
 		argv = permute(command, argv, at)
+		action := command.Action
+		command.Action = func(c *cli.Context) error {
+			p.acting = true
+			return action(c)
+		}
 	}
 	return app.Run(argv)
 }
@@ -90,8 +101,10 @@ func (p *program) commands(only string) []*cli.Command {
 		name     string
 		describe func() *cli.Command
 	}{
+		{"completion", p.completionCommand},
 		{"create", p.createCommand},
 		{"delete", p.deleteCommand},
+		{"events", p.eventsCommand},
 		{"exec", p.execCommand},
 		{"features", p.featuresCommand},
 		{"kill", p.killCommand},
@@ -105,6 +118,7 @@ func (p *program) commands(only string) []*cli.Command {
 		{"spec", p.specCommand},
 		{"start", p.startCommand},
 		{"state", p.stateCommand},
+		{"update", p.updateCommand},
 	} {
 		if c.name == only {
 			return []*cli.Command{c.describe()}

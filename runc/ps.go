@@ -12,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 func (p *program) psCommand() *cli.Command {
@@ -44,7 +46,7 @@ func (p *program) ps(c *cli.Context) error {
 	case "json":
 		return writeAll(unix.Stdout, psJSON(pids))
 	default:
-		return errors.New(compatFormat)
+		return fault.Usage.Of("--format", errors.New(compatFormat))
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 const specFile = "config.json"
@@ -45,10 +47,10 @@ func writeSpec(c *cli.Context) error {
 	path := filepath.Join(c.String("bundle"), specFile)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf(compatSpecExists, specFile) //nolint:staticcheck // a frozen text, capital and all
+		return fault.FlagFailed.Of("--bundle", fmt.Errorf(compatSpecExists, specFile)) //nolint:staticcheck // a frozen text, capital and all
 	}
 	if err != nil {
-		return err
+		return fault.FlagFailed.Of("--bundle", err)
 	}
 	if _, err = file.Write(data); err == nil {
 		err = file.Close()
@@ -56,7 +58,7 @@ func writeSpec(c *cli.Context) error {
 	if err != nil {
 		_ = os.Remove(path) // half a file would be taken for a whole one
 	}
-	return err
+	return fault.FlagFailed.Of("--bundle", err)
 }
 
 // exampleSpec is the content that users of `runc spec` edit by script: the same values

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // ConfigFile is the name of the file in a bundle that describes the container.
@@ -35,12 +37,19 @@ type Bundle struct {
 
 // Load reads the bundle in dir. A config.json that is not there wraps unix.ENOENT,
 // one that is not JSON a *SyntaxError; values of wrong types are FieldErrors.
-func Load(dir string) (*Bundle, error) {
+func Load(dir string) (*Bundle, error) { return LoadAs(dir, "") }
+
+// LoadAs is Load with another file as config.json, whose directory may be another; "" is
+// the bundle's own.
+func LoadAs(dir, file string) (*Bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("bundle %q: %w", dir, err)
+		return nil, fault.BundleUnreadable.Errorf("bundle %q: %w", dir, err)
 	}
-	raw, err := readConfig(filepath.Join(abs, ConfigFile))
+	if file == "" {
+		file = filepath.Join(abs, ConfigFile)
+	}
+	raw, err := readConfig(file)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,12 @@ import (
 	"testing"
 )
 
-func TestGeneratedDecoderIsUpToDate(t *testing.T) {
-	source, err := os.ReadFile("decode.go")
+func TestGeneratedDecoderIsUpToDate(t *testing.T) { upToDate(t, "decode.go") }
+func TestGeneratedEncoderIsUpToDate(t *testing.T) { upToDate(t, "encode.go") }
+
+func upToDate(t *testing.T, file string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

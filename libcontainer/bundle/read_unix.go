@@ -4,9 +4,10 @@ package bundle
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // readConfig reads a config.json with plain system calls: an os.File would set up
@@ -15,21 +16,21 @@ func readConfig(path string) ([]byte, error) {
 	// O_NONBLOCK: opening a FIFO must not wait for its writer, open(2).
 	fd, err := openRetry(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("JSON specification file %s not found: %s: %w", ConfigFile, path, err)
+		return nil, fault.BundleUnreadable.Errorf("JSON specification file %s not found: %s: %w", ConfigFile, path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fault.BundleUnreadable.Errorf("open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("stat %s: %w", path, err)
+		return nil, fault.BundleUnreadable.Errorf("stat %s: %w", path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fault.BundleUnreadable.Errorf("%s is not a regular file", path)
 	}
 	if st.Size > MaxConfigSize {
-		return nil, fmt.Errorf("%s: %d bytes, more than the limit of %d", path, st.Size, MaxConfigSize)
+		return nil, fault.BundleUnreadable.Errorf("%s: %d bytes, more than the limit of %d", path, st.Size, MaxConfigSize)
 	}
 	return readAll(fd, path, int(st.Size))
 }
@@ -45,7 +46,7 @@ func readAll(fd int, path string, size int) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, fault.BundleUnreadable.Errorf("read %s: %w", path, err)
 		}
 		if m == 0 {
 			break
@@ -53,10 +54,10 @@ func readAll(fd int, path string, size int) ([]byte, error) {
 		n += m
 	}
 	if n != size {
-		return nil, fmt.Errorf("%s changed while it was read", path)
+		return nil, fault.BundleUnreadable.Errorf("%s changed while it was read", path)
 	}
 	if size == 0 {
-		return nil, fmt.Errorf("%s is empty", path)
+		return nil, fault.BundleUnreadable.Errorf("%s is empty", path)
 	}
 	return buf[:n:n], nil
 }

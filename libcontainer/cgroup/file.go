@@ -26,6 +26,16 @@ func (e *FileError) Error() string {
 // Unwrap gives the errno.
 func (e *FileError) Unwrap() error { return e.Err }
 
+// Syscall is the name of the system call that was refused, "" when none was.
+func (e *FileError) Syscall() string {
+	switch name, _, _ := strings.Cut(e.Op, " "); name {
+	case "open", "read", "write", "mkdir", "rmdir", "poll", "bpf":
+		return name
+	default:
+		return ""
+	}
+}
+
 // open opens a cgroup file. A cgroup file can be busy for the moment a signal of
 // the Go scheduler arrives, hence the loop here and in write and read.
 func open(path string, flags int) (int, error) {
@@ -64,6 +74,10 @@ func writeFD(fd int, path, value string) error {
 		}
 	}
 }
+
+// ReadFile reads a file of a cgroup, without the white space around it. The error is a
+// *FileError.
+func ReadFile(dir, name string) (string, error) { return readFile(dir, name) }
 
 // readFile reads dir/name without the white space around it.
 func readFile(dir, name string) (string, error) {

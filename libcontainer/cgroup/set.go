@@ -102,3 +102,15 @@ func (g *group) controls(controller string) bool {
 	}
 	return false
 }
+
+// Dir returns the container's cgroup for a controller, of v1 first, and whether it is the
+// v2 one. It is "" without any; the v2 hierarchy beside v1 ones counts for what they lack.
+func (s *Set) Dir(controller string) (dir string, unified bool) {
+	if g := s.v1(controller); g != nil {
+		return g.dir, false
+	}
+	if g := s.v2(); g != nil && (len(s.groups) == 1 || g.has(controller)) {
+		return g.dir, true
+	}
+	return "", false
+}

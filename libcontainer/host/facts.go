@@ -13,8 +13,19 @@ type Facts struct {
 	UserNS  bool    `json:"userns"`  // the runtime itself is in a user namespace other than the initial one
 	LastCap int     `json:"lastCap"` // highest capability number the kernel knows, capabilities(7)
 	Cgroup  Cgroup  `json:"cgroup"`
+	// Resctrl is where the resctrl file system is mounted, "" for nowhere. Only a config with
+	// linux.intelRdt makes it worth asking: Resctrl.
+	Resctrl string `json:"resctrl,omitempty"`
 	// NoFile is RLIMIT_NOFILE as it was before Go's start-up raised the soft limit.
 	NoFile Rlimit `json:"noFile"`
+	// LSM is asked for only when a config names a profile or a label.
+	LSM LSM `json:"lsm"`
+}
+
+// LSM says which of the kernel's security modules can confine a process.
+type LSM struct {
+	AppArmor bool `json:"apparmor"`
+	SELinux  bool `json:"selinux"`
 }
 
 // Version is a kernel release cut to the two numbers that decide features.

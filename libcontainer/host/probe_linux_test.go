@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	}
 	f, err := Probe()
 	if err == nil {
+		f.LSM = ProbeLSM()
 		err = json.NewEncoder(os.Stdout).Encode(f)
 	}
 	if err != nil {

@@ -48,7 +48,7 @@ func (p *Process) copyUp(op *plan.Op, a *plan.CopyUp) error {
 		err = errors.New(describe(status) + quote(output))
 	}
 	if err != nil {
-		return fail("copy", err)
+		return fail(copyup.Name, err)
 	}
 	return nil
 }

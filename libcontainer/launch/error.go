@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,7 @@ import (
 type Error struct {
 	Field string      // JSON path in config.json
 	Op    plan.Action // nil when only `start` learned of it
-	Call  string      // the system call
+	Call  string      // the system call, or a program; behind a space, what it was for
 	Errno error       // unix.Errno, or ErrShort
 }
 
@@ -34,6 +35,9 @@ func (e *Error) Error() string {
 		if errors.Is(e.Errno, unix.ELOOP) && (op.Type == "proc" || op.Type == "sysfs") {
 			return fmt.Sprintf("%s: filesystem %q must be mounted on ordinary directory: %v", e.Field, op.Type, e.Errno)
 		}
+		if errors.Is(e.Errno, unix.EINVAL) && strings.Contains(op.Data, `context="`) {
+			return fmt.Sprintf("%s: %s: %s: linux.mountLabel, or another option, is not valid: %v", e.Field, op, e.Call, e.Errno)
+		}
 	case *plan.BindMount:
 		if op.CopySymlink && (e.Call == "futex" || e.Call == "readlinkat") {
 			return e.Field + ": " + op.String() + ": there is something else: " + unix.EEXIST.Error()
@@ -48,13 +52,51 @@ func (e *Error) Error() string {
 		if errors.Is(e.Errno, unix.ELOOP) {
 			return e.Field + ": " + op.Path + " leads through a link of procfs or a loop of symlinks: " + e.Errno.Error()
 		}
+	case *plan.ChangeProfile:
+		return e.attribute(profileFile)
+	case *plan.SetExecLabel:
+		return e.attribute(labelFile)
+	case *plan.SetScheduler:
+		if errors.Is(e.Errno, unix.EPERM) {
+			return e.Field + ": " + op.String() + ": " + e.Call + ": " + schedulerRight(op.Policy) + ": " + e.Errno.Error()
+		}
+	case *plan.SessionKeyring:
+		if e.Call != "keyctl" {
+			return e.attribute(keyLabelFile)
+		}
+		if errors.Is(e.Errno, unix.EDQUOT) {
+			return e.Field + ": " + op.String() + ": the user has as many keys as the sysctl kernel.keys.maxkeys or maxbytes allows" +
+				" (with --no-new-keyring the container would use the caller's): " + e.Errno.Error()
+		}
 	case nil:
 		return e.Field + ": " + e.Call + ": " + e.Errno.Error()
 	}
 	return e.Field + ": " + e.Op.String() + ": " + e.Call + ": " + e.Errno.Error()
 }
 
+// attribute words a label that was refused; podman looks for the file in back quotes.
+func (e *Error) attribute(file string) string {
+	return e.Field + ": " + e.Op.String() + ": " + e.Call + " `/proc/" + file + "`: " + e.Errno.Error()
+}
+
+// schedulerRight says what a policy may lack when it is refused, sched(7).
+func schedulerRight(policy string) string {
+	switch policy {
+	case "SCHED_DEADLINE":
+		return "needs CAP_SYS_NICE and a cpuset of all CPUs (linux.resources.cpu.cpus)"
+	case "SCHED_FIFO", "SCHED_RR":
+		return "needs CAP_SYS_NICE, and on cgroup v1 a real-time runtime (linux.resources.cpu.realtimeRuntime)"
+	}
+	return "needs CAP_SYS_NICE"
+}
+
 func (e *Error) Unwrap() error { return e.Errno }
+
+// Syscall is the name of the system call, or program, alone.
+func (e *Error) Syscall() string {
+	name, _, _ := strings.Cut(e.Call, " ")
+	return name
+}
 
 // programError words a program that can't be found as Go's os/exec does: dockerd and
 // podman read it (docs/decisions/0008). There, what a file lacks is told without "stat".

@@ -66,6 +66,43 @@ func TestErrorTexts(t *testing.T) {
 			&Error{Field: "process.cwd", Op: &plan.ChangeDir{Path: "/proc/self/fd/7"}, Call: "openat2", Errno: unix.ELOOP},
 			"process.cwd: /proc/self/fd/7 leads through a link of procfs or a loop of symlinks: too many levels of symbolic links",
 		},
+		{
+			"a mount label that the policy does not have",
+			&Error{Field: "mounts[1]", Op: &plan.Mount{Type: "tmpfs", Destination: "/x", Data: `context="l"`}, Call: "mount", Errno: unix.EINVAL},
+			`mounts[1]: mount tmpfs on /x data context="l": mount: linux.mountLabel, or another option, is not valid: invalid argument`,
+		},
+		{
+			"a profile that is not loaded: podman looks for the file in back quotes",
+			&Error{Field: "process.apparmorProfile", Op: &plan.ChangeProfile{Profile: "p"}, Call: "write", Errno: unix.ENOENT},
+			"process.apparmorProfile: change to AppArmor profile p on exec: write `/proc/self/attr/apparmor/exec`: no such file or directory",
+		},
+		{
+			"a label that the policy does not have",
+			&Error{Field: "process.selinuxLabel", Op: &plan.SetExecLabel{Label: "l"}, Call: "write", Errno: unix.EINVAL},
+			"process.selinuxLabel: take SELinux label l on exec: write `/proc/self/attr/exec`: invalid argument",
+		},
+		{
+			"a label that keys can't have",
+			&Error{Field: "process.selinuxLabel", Op: &plan.SessionKeyring{Name: "k", Label: "l"}, Call: "write", Errno: unix.EINVAL},
+			"process.selinuxLabel: join session keyring k with SELinux label l: write `/proc/self/attr/keycreate`: invalid argument",
+		},
+		{
+			"a user with too many keys",
+			&Error{Field: "process", Op: &plan.SessionKeyring{Name: "k"}, Call: "keyctl", Errno: unix.EDQUOT},
+			"process: join session keyring k: the user has as many keys as the sysctl kernel.keys.maxkeys or maxbytes allows " +
+				"(with --no-new-keyring the container would use the caller's): disk quota exceeded",
+		},
+		{
+			"a policy that the cgroup refuses",
+			&Error{Field: "process.scheduler", Op: &plan.SetScheduler{Policy: "SCHED_RR", Priority: 1}, Call: "sched_setattr", Errno: unix.EPERM},
+			"process.scheduler: set scheduler SCHED_RR priority 1: sched_setattr: needs CAP_SYS_NICE, and on cgroup v1 a real-time runtime " +
+				"(linux.resources.cpu.realtimeRuntime): operation not permitted",
+		},
+		{
+			"a policy that the kernel does not have",
+			&Error{Field: "process.scheduler", Op: &plan.SetScheduler{Policy: "SCHED_ISO"}, Call: "sched_setattr", Errno: unix.EINVAL},
+			"process.scheduler: set scheduler SCHED_ISO: sched_setattr: invalid argument",
+		},
 		{"start: no_new_privs", late(lateNoNewPrivileges, unix.EPERM), "process.noNewPrivileges: prctl: operation not permitted"},
 		{"start: filter", late(lateSeccomp, unix.EINVAL), "linux.seccomp: seccomp: invalid argument"},
 		{"start: capabilities", late(lateCapabilities, unix.EPERM), "process.capabilities: capset: operation not permitted"},

@@ -135,7 +135,7 @@ func (w *lowering) action(do plan.Action) {
 	case *plan.NewSession:
 		w.call(unix.SYS_SETSID)
 	case *plan.SessionKeyring:
-		w.call(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, a.Name).ok(unix.ENOSYS, unix.EPERM)
+		w.sessionKeyring(a)
 	case *plan.SetUmask:
 		w.call(unix.SYS_UMASK, int(a.Mask))
 	case *plan.LoopbackUp:
@@ -160,6 +160,8 @@ func (w *lowering) action(do plan.Action) {
 		w.openNetlink()
 	case *plan.CgroupMount:
 		w.cgroupMount(a)
+	case *plan.LabelMount:
+		w.labelMount(a)
 	case *plan.MakeDevice:
 		w.makeDevice(a)
 	case *plan.MakeDevLinks:
@@ -225,6 +227,28 @@ func (w *lowering) processAction(do plan.Action) {
 		w.awaitStart()
 	case *plan.Execute:
 		w.exec(a)
+	default:
+		w.attributeAction(do)
+	}
+}
+
+// attributeAction lowers what the program inherits, or becomes, beside ids and rights.
+func (w *lowering) attributeAction(do plan.Action) {
+	switch a := do.(type) {
+	case *plan.SetScheduler:
+		w.setScheduler(a)
+	case *plan.SetIOPriority:
+		w.call(unix.SYS_IOPRIO_SET, ioprioProcess, 0, ioPriority(a))
+	case *plan.SetCPUAffinity:
+		w.setCPUAffinity(a)
+	case *plan.SetMemoryPolicy:
+		w.setMemoryPolicy(a)
+	case *plan.SetPersonality:
+		w.call(unix.SYS_PERSONALITY, domain(a.Domain))
+	case *plan.ChangeProfile:
+		w.procWrite(profileFile, "exec "+a.Profile)
+	case *plan.SetExecLabel:
+		w.procWrite(labelFile, a.Label)
 	default:
 		bug.Found("no lowering for " + do.String())
 	}

@@ -243,7 +243,7 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 	w.targetDir(a.Destination, inRoot)
 	w.call(unix.SYS_FCHDIR, w.cur)
 	w.close(w.cur)
-	w.call(unix.SYS_MOUNT, "cgroup", ".", "tmpfs", mountFlagBits(a.Flags.Set&^plan.ReadOnly), "mode=755,size=64k")
+	w.call(unix.SYS_MOUNT, "cgroup", ".", "tmpfs", mountFlagBits(a.Flags.Set&^plan.ReadOnly), contextOption("mode=755,size=64k", a.Label))
 	dir := w.tmp
 	w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(dir)
 	set, clr := mountAttr(a.Flags.Set|a.Flags.RecSet, a.Flags.Clear)

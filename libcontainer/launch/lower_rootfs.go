@@ -65,13 +65,16 @@ func (w *lowering) hostNull() slot {
 }
 
 // emptyDir makes one empty read-only tmpfs that covers every masked directory.
-func (w *lowering) emptyDir() slot {
+func (w *lowering) emptyDir(label string) slot {
 	if !w.haveMask {
 		w.haveMask = true
 		const cloexec, create = 1, 6 // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC; FSCONFIG_CMD_CREATE
 		w.call(unix.SYS_FSOPEN, "tmpfs", cloexec).to(w.cur)
 		w.call(unix.SYS_FSCONFIG, w.cur, 1, "nr_blocks", "1", 0)
 		w.call(unix.SYS_FSCONFIG, w.cur, 1, "nr_inodes", "1", 0)
+		if label != "" {
+			w.call(unix.SYS_FSCONFIG, w.cur, 1, "context", label, 0)
+		}
 		w.call(unix.SYS_FSCONFIG, w.cur, create, 0, 0, 0)
 		w.call(unix.SYS_FSMOUNT, w.cur, cloexec, unix.MOUNT_ATTR_RDONLY).to(w.mask)
 		w.close(w.cur)
@@ -82,16 +85,30 @@ func (w *lowering) emptyDir() slot {
 // maskPath covers a directory with the empty one and anything else with /dev/null. What
 // it is decides O_DIRECTORY; what is missing or out of reach needs no mask.
 func (w *lowering) maskPath(a *plan.MaskPath) {
-	dir, null := w.emptyDir(), w.hostNull()
+	dir, null := w.emptyDir(a.Label), w.hostNull()
 	name := relative(a.Path)
 	asDir := w.openat2(w.root, name, unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT, unix.ENOTDIR, unix.EACCES).to(w.cur)
-	w.coverWith(dir)
+	w.coverWithEmpty(dir)
 	over := w.set(0)
 	w.onError(asDir)
 	asFile := w.openat2(w.root, name, unix.O_PATH, inRoot).ok(unix.ENOENT, unix.EACCES, unix.ENOTDIR).to(w.cur)
 	w.coverWith(null)
 	w.onError(asFile)
 	w.onSuccess(over)
+}
+
+// coverWithEmpty is coverWith for the empty directory. Before Linux 6.15 open_tree(2) copies
+// only what is mounted somewhere: there the first directory gets the mount itself, and the
+// following ones get copies of that.
+func (w *lowering) coverWithEmpty(dir slot) {
+	clone := w.call(unix.SYS_OPEN_TREE, dir, "", unix.OPEN_TREE_CLONE|unix.O_CLOEXEC|unix.AT_EMPTY_PATH).ok(unix.EINVAL).to(w.tree)
+	w.moveMount(w.tree, w.cur)
+	w.close(w.tree)
+	over := w.set(0)
+	w.onError(clone)
+	w.moveMount(dir, w.cur)
+	w.onSuccess(over)
+	w.close(w.cur)
 }
 
 // coverWith mounts a copy of the mount in s on the path in w.cur.

@@ -32,6 +32,13 @@ func (l *Launch) perform(op *plan.Op, p *Process) error {
 		limit := &unix.Rlimit{Cur: a.Soft, Max: a.Hard}
 		_, _, errno := unix.Syscall6(unix.SYS_PRLIMIT64, uintptr(p.PID), uintptr(rlimitNumber(a.Name)), uintptr(unsafe.Pointer(limit)), 0, 0, 0)
 		err = l.opError(op, "prlimit64", errno)
+	case *plan.SetScheduler:
+		if err := unix.SchedSetAttr(p.PID, schedAttr(a), 0); err != nil {
+			return &Error{Field: op.Field, Op: op.Do, Call: "sched_setattr", Errno: err}
+		}
+	case *plan.SetIOPriority:
+		_, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, ioprioProcess, uintptr(p.PID), uintptr(ioPriority(a)))
+		err = l.opError(op, "ioprio_set", errno)
 	case *plan.SetOOMScore:
 		err = p.writeProc("oom_score_adj", strconv.Itoa(a.Score))
 		if err != nil {

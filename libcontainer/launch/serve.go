@@ -3,7 +3,6 @@ package launch
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
@@ -115,7 +115,7 @@ func (p *Process) answer(id uint32) error {
 			makeTarget = inroot.MakeDir
 		}
 		if err := makeTarget(root, inroot.Path(r.path)); err != nil {
-			return fmt.Errorf("%s: mount target: %w", p.ops[r.op].Field, err)
+			return fault.LaunchFailed.Atf(p.ops[r.op].Field, "mount target: %w", err)
 		}
 	}
 	return p.letGo()
@@ -153,20 +153,14 @@ func (p *Process) ended() error {
 	if err := p.adopt(); err != nil {
 		return err
 	}
-	if p.words.reached(p) {
-		p.release()
-		return nil
+	// Beyond the last barrier, execve ended the connection, or a death that the program's
+	// wait status tells. Before it, it can only be death, even if the process still seems
+	// to live: it closes its descriptors before it can be waited for.
+	if p.words.met < len(p.words.barriers) {
+		return ErrVanished
 	}
-	return ErrVanished
-}
-
-// reached reports whether the child got beyond its last barrier: what ended the
-// connection is then execve, or a death that the program's wait status tells.
-func (w *lowering) reached(p *Process) bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PIDFD, p.PIDFD, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-	alive := err == nil && info.Signo == 0
-	return alive || w.met == len(w.barriers)
+	p.release()
+	return nil
 }
 
 // adopt takes over from the first process of a Fork the one that it made.

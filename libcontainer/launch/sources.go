@@ -42,7 +42,7 @@ func (l *Launch) openSources(op *plan.Op, a *plan.OpenSources) error {
 		}
 		if s.IDMap != nil {
 			if err := l.mapOwners(fd, s.IDMap, spaces); err != nil {
-				return fail("map the owners of "+s.Path, err)
+				return fail("mount_setattr "+s.Path, fmt.Errorf("map the owners: %w", err))
 			}
 		}
 	}

@@ -50,6 +50,7 @@ type CgroupMount struct {
 	// Fallback is bound when cgroup2 can't be mounted: a user namespace without a
 	// cgroup namespace of its own.
 	Fallback string
+	Label    string // SELinux label of that tmpfs; "" for the policy's own
 }
 
 // Device is a device node to provide.
@@ -78,7 +79,8 @@ type MakeDir struct {
 
 // MaskPath makes a path in the root unreadable.
 type MaskPath struct {
-	Path string
+	Path  string
+	Label string // SELinux label of a masked directory; "" for the policy's own
 }
 
 // ReadonlyPath makes a path in the root read-only.
@@ -141,7 +143,7 @@ func (a *CgroupMount) String() string {
 	for i := range a.Cgroups {
 		names[i] = a.Cgroups[i].Title()
 	}
-	return "mount cgroups " + strings.Join(names, " ") + " below " + a.Destination + a.Flags.suffix()
+	return "mount cgroups " + strings.Join(names, " ") + " below " + a.Destination + a.Flags.suffix() + labelSuffix(a.Label)
 }
 
 func (a *MakeDevice) String() string {
@@ -154,7 +156,7 @@ func (a *MakeDevice) String() string {
 }
 func (*MakeDevLinks) String() string { return "make the links of /dev" }
 func (a *MakeDir) String() string    { return "make directory " + a.Path }
-func (a *MaskPath) String() string   { return "mask " + a.Path }
+func (a *MaskPath) String() string   { return "mask " + a.Path + labelSuffix(a.Label) }
 func (a *ReadonlyPath) String() string {
 	return "make " + a.Path + " read-only"
 }

@@ -7,7 +7,8 @@ type NewSession struct{}
 
 // SessionKeyring gives the container a session keyring of its own, keyctl(2).
 type SessionKeyring struct {
-	Name string
+	Name  string
+	Label string // of SELinux; "" for the process's own
 }
 
 // LoopbackUp brings up the loopback device of a new network namespace.
@@ -139,21 +140,24 @@ type SendSeccompFD struct {
 	Metadata     string
 }
 
-func (*NewSession) String() string       { return "start a new session" }
-func (a *SessionKeyring) String() string { return "join session keyring " + a.Name }
-func (*LoopbackUp) String() string       { return "bring up the loopback device" }
-func (a *SetHostname) String() string    { return "set hostname " + a.Name }
-func (a *SetDomainname) String() string  { return "set domainname " + a.Name }
-func (a *SetSysctl) String() string      { return "write " + a.Value + " to /proc/sys/" + a.Path }
-func (a *SetOOMScore) String() string    { return "set oom_score_adj " + count(a.Score) }
-func (*Console) String() string          { return "make the terminal and hand over its master" }
-func (*ControlTerminal) String() string  { return "make stdin the controlling terminal" }
+func (*NewSession) String() string      { return "start a new session" }
+func (*LoopbackUp) String() string      { return "bring up the loopback device" }
+func (a *SetHostname) String() string   { return "set hostname " + a.Name }
+func (a *SetDomainname) String() string { return "set domainname " + a.Name }
+func (a *SetSysctl) String() string     { return "write " + a.Value + " to /proc/sys/" + a.Path }
+func (a *SetOOMScore) String() string   { return "set oom_score_adj " + count(a.Score) }
+func (*Console) String() string         { return "make the terminal and hand over its master" }
+func (*ControlTerminal) String() string { return "make stdin the controlling terminal" }
 func (a *SetRlimit) String() string {
 	return "set " + a.Name + " " + limit(a.Soft) + ":" + limit(a.Hard)
 }
 func (*ResetSignals) String() string { return "reset signal dispositions" }
 func (a *DropBounding) String() string {
 	return "drop from the bounding set: " + a.Drop.String()
+}
+
+func (a *SessionKeyring) String() string {
+	return "join session keyring " + a.Name + labelSuffix(a.Label)
 }
 
 func (a *SetUser) String() string {

@@ -58,8 +58,9 @@ type compiler struct {
 // launch: what happens, in this order.
 func Create(in *Input) (*Plan, error) {
 	c := newCompiler(in)
-	c.unsupported()
+	c.checkLabels()
 	c.cgroups()
+	c.resctrl()
 	c.birth()
 	c.session()
 	if c.ns.has("mount") {
@@ -144,14 +145,28 @@ func (c *compiler) cgroups() {
 // session detaches the child from the caller.
 func (c *compiler) session() {
 	c.add(Child, "process", &NewSession{})
-	if !c.NoNewKeyring {
-		c.add(Child, "process", &SessionKeyring{Name: "_ses." + c.ID})
+	if !c.ns.user() {
+		c.keyring()
 	}
 	c.add(Child, "process", &SetUmask{Mask: 0})
 	if c.ns.isNew("network") {
 		c.add(Child, "linux.namespaces", &LoopbackUp{})
 	}
 	c.netDevices()
+}
+
+// keyring keeps the caller's keys from the container. It counts against the quota of the
+// user that the process has now: in a user namespace it is made before the process becomes
+// one who may have 200 keys, keyrings(7).
+func (c *compiler) keyring() {
+	if c.NoNewKeyring {
+		return
+	}
+	field := "process"
+	if c.proc.SelinuxLabel != "" {
+		field += ".selinuxLabel"
+	}
+	c.add(Child, field, &SessionKeyring{Name: "_ses." + c.ID, Label: c.proc.SelinuxLabel})
 }
 
 // hooks runs what must happen before the root is pivoted: prestart and createRuntime
@@ -185,10 +200,18 @@ func (c *compiler) names() {
 
 // process prepares identity and limits of the user's process.
 func (c *compiler) process() {
+	byRuntime := c.ns.user() && c.machineRights()
+	if !byRuntime {
+		c.raise(Child)
+	}
 	c.identity(c.proc, c.ns.user(), c.denySetgroups())
 	late := c.lateCgroups()
 	if len(late) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: late})
+	}
+	c.inherent()
+	if byRuntime {
+		c.raise(Runtime)
 	}
 }
 
@@ -203,6 +226,7 @@ func (c *compiler) commit() {
 	if c.confinedEarly() {
 		c.confine(c.proc, c.Seccomp)
 	}
+	c.joinResctrl()
 	c.add(Runtime, "process", &Commit{})
 	if !c.Start {
 		c.add(Child, "process", &AwaitStart{})

@@ -20,11 +20,16 @@ type ExecInput struct {
 	// Rootfs is entered by chroot(2) when the container has no mount namespace of its own.
 	Rootfs string
 	// Cgroups are the hierarchies in which the container has a cgroup.
-	Cgroups      []string
+	Cgroups []string
+	// Resctrl is where the container is in resctrl; nil when it is nowhere.
+	Resctrl      *JoinResctrlGroup
 	NoNewKeyring bool
 	PreserveFDs  int
 	// UIDMappings are those of the container's user namespace, where they are known.
 	UIDMappings []specs.LinuxIDMapping
+	// Personality and MemoryPolicy are the container's: no process object has them.
+	Personality  *specs.LinuxPersonality
+	MemoryPolicy *specs.LinuxMemoryPolicy
 	// DenySetgroups is set where the container's user namespace denies setgroups(2).
 	DenySetgroups bool
 }
@@ -33,9 +38,12 @@ type ExecInput struct {
 // before the process is forked into the container's pid namespace: there, processes of
 // the container could trace it.
 func Exec(in *ExecInput) (*Plan, error) {
-	c := &compiler{Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID}, proc: in.Process, linux: &specs.Linux{}}
+	c := &compiler{
+		Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID, NoNewKeyring: in.NoNewKeyring},
+		proc:  in.Process, linux: &specs.Linux{Personality: in.Personality, MemoryPolicy: in.MemoryPolicy},
+	}
 	c.Ops = make([]Op, 0, 32)
-	c.unsupported()
+	c.checkLabels()
 	ns := namespaces{created: in.Namespaces}
 	memory := ""
 	if h := in.Facts.Cgroup.Find("memory"); h != nil && in.Facts.Cgroup.Mode != host.CgroupV2 {
@@ -46,10 +54,17 @@ func Exec(in *ExecInput) (*Plan, error) {
 	if memory != "" && len(in.Cgroups) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: []string{memory}})
 	}
+	if a := c.proc.ExecCPUAffinity; a != nil {
+		c.affinity("process.execCPUAffinity.final", a.Final)
+	}
 	if ns.isNew("pid") {
 		c.add(Child, "linux.namespaces", &Fork{})
 	}
 	c.add(Child, "process", &NewSession{})
+	c.inherent()
+	if !c.machineRights() {
+		c.raise(Child)
+	}
 	if c.proc.Terminal {
 		c.add(Child, "process.terminal", &ControlTerminal{})
 	}
@@ -58,6 +73,9 @@ func Exec(in *ExecInput) (*Plan, error) {
 	}
 	if ns.user() {
 		c.rlimits(Runtime, c.proc)
+	}
+	if c.machineRights() {
+		c.raise(Runtime) // the process has given up its own rights: a deadline can't be forked
 	}
 	c.finish(c.proc, in.Seccomp)
 	if len(c.errs) > 0 {
@@ -78,12 +96,18 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "root", &SealExe{})
 		c.add(Child, "process", &Undumpable{})
 	}
+	if a := c.proc.ExecCPUAffinity; a != nil {
+		c.affinity("process.execCPUAffinity.initial", a.Initial)
+	}
 	early := in.Cgroups
 	if memory != "" {
 		early = without(early, memory)
 	}
 	if len(early) > 0 {
 		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+	}
+	if in.Resctrl != nil {
+		c.add(Runtime, intelRdtField, in.Resctrl)
 	}
 	if c.proc.OOMScoreAdj != nil {
 		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})
@@ -97,10 +121,10 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 		c.add(Child, "process", &Undumpable{})
 	}
 	if ns.user() {
+		c.keyring()
 		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: in.DenySetgroups})
-	}
-	if !in.NoNewKeyring {
-		c.add(Child, "process", &SessionKeyring{Name: "_ses." + in.ID})
+	} else {
+		c.keyring()
 	}
 	if c.proc.Terminal {
 		c.add(Child, "process.terminal", console(c.proc, false))

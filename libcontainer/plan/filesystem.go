@@ -10,8 +10,10 @@ import (
 // filesystem makes a file system, fills it where that is asked for, and puts it in place.
 func (c *compiler) filesystem(i int, m *specs.Mount, o *mountOptions, noSymlinks bool) {
 	field, dest := index("mounts", i), path.Clean("/"+m.Destination)
+	// By attribute there is no label here: it would be set by name.
+	data, _ := c.mountLabel(m.Type, strings.Join(o.data, ","))
 	c.add(Child, field, &MakeFilesystem{
-		Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: strings.Join(o.data, ","),
+		Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: data,
 		Copied: o.copyUp, NoSymlinks: noSymlinks,
 	})
 	if o.copyUp {

@@ -95,8 +95,16 @@ func (m MountFlag) names(prefix string) []string {
 	return names
 }
 
-// suffix renders the flags for the String methods.
+// suffix renders the flags for the String methods of operations.
 func (f *MountFlags) suffix() string {
+	if s := f.String(); s != "" {
+		return " (" + s + ")"
+	}
+	return ""
+}
+
+// String lists the flags, joined by commas.
+func (f *MountFlags) String() string {
 	names := f.Set.names("")
 	names = append(names, f.Clear.names("not-")...)
 	names = append(names, f.RecSet.names("r")...)
@@ -104,10 +112,7 @@ func (f *MountFlags) suffix() string {
 	for _, p := range f.Propagation {
 		names = append(names, p.String())
 	}
-	if len(names) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(names, ",") + ")"
+	return strings.Join(names, ",")
 }
 
 // mountOptions is what the options of one mount ask for.

@@ -182,6 +182,7 @@ func (c *compiler) ownIDs() {
 			DenySetgroups: c.denySetgroups(),
 		})
 	}
+	c.keyring()
 	c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: c.denySetgroups()})
 }
 

@@ -45,11 +45,11 @@ func (at places) before(a, b string) string {
 var (
 	inTheRoot = []string{
 		"MakeRoot", "Mount", "BindMount", "CgroupMount", "MakeDevice", "MakeDevLinks", "MakeDir", "MaskPath", "ReadonlyPath",
-		"ReadonlyRoot",
+		"ReadonlyRoot", "LabelMount",
 	}
 	asProcess = []string{
 		"SetSysctl", "SetHostname", "SetDomainname", "ReadPasswd", "ResetSignals", "DropBounding", "SetUser", "ChangeDir",
-		"FindProgram", "KeepCapabilities", "SetCapabilities", "NoNewPrivileges", "InstallSeccomp", "AwaitStart", "Execute",
+		"SetPersonality", "SetMemoryPolicy", "ChangeProfile", "SetExecLabel", "FindProgram", "KeepCapabilities", "SetCapabilities", "NoNewPrivileges", "InstallSeccomp", "AwaitStart", "Execute",
 	}
 )
 
@@ -114,6 +114,17 @@ func misplaced(at places) (list []string) {
 		{"FindHome", "AwaitStart"},
 		{"InstallSeccomp", "SendSeccompFD"},
 		{"NewSession", "ControlTerminal"},
+		{"SessionKeyring", "BecomeRoot"},
+		{"Fork", "SetScheduler"},
+		{"Fork", "SetIOPriority"},
+		{"ChangeProfile", "NoNewPrivileges"},
+		{"SetExecLabel", "NoNewPrivileges"},
+		{"SetScheduler", "InstallSeccomp"},
+		{"SetIOPriority", "InstallSeccomp"},
+		{"SetMemoryPolicy", "InstallSeccomp"},
+		{"SetPersonality", "InstallSeccomp"},
+		{"SetPersonality", "AwaitStart"},
+		{"SetMemoryPolicy", "AwaitStart"},
 	}
 	for _, in := range inTheRoot {
 		pairs = append(pairs, [2]string{in, "PivotRoot"})

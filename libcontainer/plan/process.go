@@ -23,6 +23,7 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 		c.rlimits(Child, p)
 	}
 	c.add(Child, "process", &ResetSignals{})
+	c.labels()
 	caps := p.Capabilities
 	if caps == nil {
 		caps = &specs.LinuxCapabilities{}

@@ -86,12 +86,7 @@ func (l *limits) cpuV1(h *host.Hierarchy, c *specs.LinuxCPU) {
 
 // cpuV2 compiles to cgroup-v2.rst "CPU Interface Files".
 func (l *limits) cpuV2(h *host.Hierarchy, c *specs.LinuxCPU) {
-	if orZero(c.RealtimePeriod) != 0 {
-		l.noV2(rtPeriodField)
-	}
-	if orZero(c.RealtimeRuntime) != 0 {
-		l.noV2(rtRuntimeField)
-	}
+	l.noRealtimeV2(c)
 	if shares := orZero(c.Shares); shares != 0 {
 		l.put(h, sharesField, "cpu.weight", strconv.FormatUint(cpuWeight(shares), 10))
 	}
@@ -113,6 +108,15 @@ func (l *limits) cpuV2(h *host.Hierarchy, c *specs.LinuxCPU) {
 	}
 	if c.Idle != nil {
 		l.put(h, idleField, "cpu.idle", strconv.FormatInt(*c.Idle, 10))
+	}
+}
+
+func (l *limits) noRealtimeV2(c *specs.LinuxCPU) {
+	if orZero(c.RealtimePeriod) != 0 {
+		l.noV2(rtPeriodField)
+	}
+	if orZero(c.RealtimeRuntime) != 0 {
+		l.noV2(rtRuntimeField)
 	}
 }
 

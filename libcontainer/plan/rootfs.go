@@ -68,9 +68,13 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	case o.copyUp && m.Type == "tmpfs":
 		c.filesystem(i, m, &o, false)
 	default:
+		data, byAttribute := c.mountLabel(m.Type, strings.Join(o.data, ","))
 		c.add(Child, field, &Mount{
-			Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: strings.Join(o.data, ","),
+			Index: i, Destination: dest, Type: m.Type, Source: sourceName(m), Flags: o.flags, Data: data,
 		})
+		if byAttribute {
+			c.add(Child, "linux.mountLabel", &LabelMount{Destination: dest, Label: c.linux.MountLabel})
+		}
 	}
 }
 
@@ -94,7 +98,7 @@ func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
 	if (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
 		flags.Set |= ReadOnly // more than the container's own cgroup is in sight (CVE-2023-25809)
 	}
-	a := &CgroupMount{Index: i, Destination: dest, Flags: flags}
+	a := &CgroupMount{Index: i, Destination: dest, Flags: flags, Label: c.linux.MountLabel}
 	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
 	if err != nil {
 		return // already reported by cgroups
@@ -141,7 +145,7 @@ func (c *compiler) hostPath(p string) string {
 // covers them.
 func (c *compiler) paths() {
 	for i, p := range c.linux.MaskedPaths {
-		c.add(Child, index("linux.maskedPaths", i), &MaskPath{Path: path.Clean("/" + p)})
+		c.add(Child, index("linux.maskedPaths", i), &MaskPath{Path: path.Clean("/" + p), Label: c.linux.MountLabel})
 	}
 	for i, p := range c.linux.ReadonlyPaths {
 		c.add(Child, index("linux.readonlyPaths", i), &ReadonlyPath{Path: path.Clean("/" + p)})

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // compilerName is the compiler's file name where it isn't embedded.
@@ -69,7 +71,7 @@ func runCompiler(stdin []byte, tempDir string, args ...string) ([]byte, error) {
 		out, err = runPath(path, stdin, args...)
 	}
 	if err != nil && !errors.As(err, new(*ProfileError)) {
-		err = fmt.Errorf("linux.seccomp: seccomp compiler: %w", err)
+		err = fault.LaunchFailed.Atf("linux.seccomp", "seccomp compiler: %w", err)
 	}
 	return out, err
 }
@@ -167,10 +169,11 @@ func answer(status syscall.WaitStatus, stdout, stderr *os.File) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	message := strings.TrimSpace(string(text))
+	line, _, _ := strings.Cut(message, "\n")
 	switch {
 	case status.Exited() && status.ExitStatus() == profileStatus && line != "":
-		return nil, &ProfileError{line}
+		return nil, parseProblems(message)
 	case status.Signaled():
 		return nil, fmt.Errorf("died of signal %d: %s", status.Signal(), line)
 	}

@@ -8,10 +8,11 @@ package seccomp
 
 import (
 	"encoding/binary"
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // Filter is a profile compiled for this machine.
@@ -29,14 +30,6 @@ type Filter struct {
 	// mean something only with Notify.
 	ListenerPath, ListenerMetadata string
 }
-
-// ProfileError is a fault in the profile, as opposed to one of this machine.
-// Its text starts with the JSON path of the field.
-type ProfileError struct{ Text string }
-
-func (e *ProfileError) Error() string { return e.Text }
-
-var errAnswer = errors.New("linux.seccomp: the seccomp compiler gave a malformed answer")
 
 const (
 	instructionSize = 8 // sizeof(struct sock_filter)
@@ -114,7 +107,7 @@ func Load(raw []byte, cacheDir string) (*Filter, error) {
 	}
 	f := parseFrame(frame)
 	if f == nil {
-		return nil, errAnswer
+		return nil, fault.LaunchFailed.Atf("linux.seccomp", "the seccomp compiler gave a malformed answer")
 	}
 	if cacheDir != "" {
 		store(cacheDir, id, raw, frame)

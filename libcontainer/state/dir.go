@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // StartSocket is the name of the socket in a container's directory on which a created
@@ -98,7 +100,7 @@ func makeDir(root, path, id string) (*Dir, error) {
 		return nil, ErrExist
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mkdir %s: %w", path, err)
+		return nil, fault.StateFailed.Errorf("mkdir %s: %w", path, err)
 	}
 	return openDir(path, id)
 }
@@ -110,7 +112,7 @@ func makeRoot(root string) error {
 			continue
 		}
 		if err := unix.Mkdir(root[:i], 0o700); err != nil && err != unix.EEXIST {
-			return fmt.Errorf("mkdir %s: %w", root[:i], err)
+			return fault.StateFailed.Errorf("mkdir %s: %w", root[:i], err)
 		}
 	}
 	return nil
@@ -131,7 +133,7 @@ func openDir(path, id string) (*Dir, error) {
 		return nil, ErrNotExist
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fault.StateFailed.Errorf("open %s: %w", path, err)
 	}
 	return &Dir{fd: fd, id: id, path: path}, nil
 }
@@ -148,7 +150,7 @@ func (d *Dir) Lock(wait time.Duration) error {
 			break
 		}
 		if err != unix.EWOULDBLOCK {
-			return fmt.Errorf("flock %s: %w", d.path, err)
+			return fault.StateFailed.Errorf("flock %s: %w", d.path, err)
 		}
 		if wait <= 0 {
 			return fmt.Errorf("lock %s: %w", d.path, ErrBusy)
@@ -161,14 +163,14 @@ func (d *Dir) Lock(wait time.Duration) error {
 	d.locked = true
 	var opened, linked unix.Stat_t
 	if err := unix.Fstat(d.fd, &opened); err != nil {
-		return fmt.Errorf("stat %s: %w", d.path, err)
+		return fault.StateFailed.Errorf("stat %s: %w", d.path, err)
 	}
 	err := unix.Lstat(d.path, &linked)
 	if err == unix.ENOENT || err == nil && (linked.Ino != opened.Ino || linked.Dev != opened.Dev) {
 		return ErrNotExist
 	}
 	if err != nil {
-		return fmt.Errorf("stat %s: %w", d.path, err)
+		return fault.StateFailed.Errorf("stat %s: %w", d.path, err)
 	}
 	return nil
 }
@@ -177,7 +179,7 @@ func (d *Dir) Lock(wait time.Duration) error {
 func (d *Dir) Unlock() error {
 	d.locked = false
 	if err := unix.Flock(d.fd, unix.LOCK_UN); err != nil {
-		return fmt.Errorf("unlock %s: %w", d.path, err)
+		return fault.StateFailed.Errorf("unlock %s: %w", d.path, err)
 	}
 	return nil
 }
@@ -203,7 +205,7 @@ func (d *Dir) Close() error {
 	}
 	d.fd, d.locked = -1, false
 	if err != nil {
-		return fmt.Errorf("close %s: %w", d.path, err)
+		return fault.StateFailed.Errorf("close %s: %w", d.path, err)
 	}
 	return nil
 }
@@ -213,15 +215,15 @@ func (d *Dir) Close() error {
 // until then the container is one that stopped. The caller holds the lock.
 func (d *Dir) Remove() error {
 	if err := d.removeNotify(); err != nil {
-		return fmt.Errorf("remove %s/%s: %w", d.path, NotifyDir, err)
+		return fault.StateFailed.Errorf("remove %s/%s: %w", d.path, NotifyDir, err)
 	}
 	for _, name := range [...]string{newState, newConfig, StartSocket, configFile, stateFile} {
 		if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("remove %s/%s: %w", d.path, name, err)
+			return fault.StateFailed.Errorf("remove %s/%s: %w", d.path, name, err)
 		}
 	}
 	if err := unix.Rmdir(d.path); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("remove %s: %w", d.path, err)
+		return fault.StateFailed.Errorf("remove %s: %w", d.path, err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/internal/jsonread"
 )
 
@@ -27,7 +28,7 @@ func (d *Dir) Load() (*State, error) {
 		return nil, &DamagedError{Path: d.path + "/" + stateFile, Err: err}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", d.path, stateFile, err)
+		return nil, fault.StateFailed.Errorf("read %s/%s: %w", d.path, stateFile, err)
 	}
 	s, r := new(State), jsonread.New(text)
 	if r.NotNull() {
@@ -68,7 +69,7 @@ func (d *Dir) Config() ([]byte, error) {
 		return nil, ErrIncomplete
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", d.path, configFile, err)
+		return nil, fault.StateFailed.Errorf("read %s/%s: %w", d.path, configFile, err)
 	}
 	return text, nil
 }
@@ -114,7 +115,7 @@ func (d *Dir) replace(name, temporary string, text []byte) error {
 	err := d.write(temporary, text)
 	if err == nil {
 		if err = unix.Renameat(d.fd, temporary, d.fd, name); err != nil {
-			err = fmt.Errorf("rename to %s/%s: %w", d.path, name, err)
+			err = fault.StateFailed.Errorf("rename to %s/%s: %w", d.path, name, err)
 		}
 	}
 	if err != nil {
@@ -135,7 +136,7 @@ func (d *Dir) write(name string, text []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("create %s/%s: %w", d.path, name, err)
+		return fault.StateFailed.Errorf("create %s/%s: %w", d.path, name, err)
 	}
 	for len(text) > 0 && err == nil {
 		var n int
@@ -149,7 +150,7 @@ func (d *Dir) write(name string, text []byte) error {
 		err = closeErr
 	}
 	if err != nil {
-		return fmt.Errorf("write %s/%s: %w", d.path, name, err)
+		return fault.StateFailed.Errorf("write %s/%s: %w", d.path, name, err)
 	}
 	return nil
 }

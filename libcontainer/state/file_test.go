@@ -20,7 +20,7 @@ func full() *State {
 		Created: time.Date(2026, 11, 23, 21, 0, 0, 123456789, time.UTC), Owner: 4294967295,
 		Init: Process{PID: 1 << 22, StartTime: 1<<64 - 1}, Started: true,
 		CgroupPaths: []CgroupPath{{"cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/c"}, {"", "/sys/fs/cgroup/unified/c"}},
-		Rootless:    true, PrivatePID: true, IntelRdt: "/sys/fs/resctrl/c",
+		Rootless:    true, PrivatePID: true, IntelRdt: IntelRdt{Root: "/sys/fs/resctrl", Group: "/sys/fs/resctrl/c", Made: true, Monitor: "/sys/fs/resctrl/c/mon_groups/c"},
 		Annotations: map[string]string{"a": "1", "<b>": "&", "": "\x01"},
 	}
 }

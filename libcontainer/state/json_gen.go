@@ -35,7 +35,8 @@ func decodeState(r *jsonread.Reader, v *State) {
 		case "privatePid":
 			jsonread.Bool(r, &v.PrivatePID)
 		case "intelRdt":
-			jsonread.String(r, &v.IntelRdt)
+			v.IntelRdt = IntelRdt{}
+			decodeIntelRdt(r, &v.IntelRdt)
 		case "annotations":
 			jsonread.Map(r, &v.Annotations, jsonread.String)
 		default:
@@ -64,6 +65,23 @@ func decodeCgroupPath(r *jsonread.Reader, v *CgroupPath) {
 			jsonread.String(r, &v.Hierarchy)
 		case "path":
 			jsonread.String(r, &v.Path)
+		default:
+			r.Skip()
+		}
+	}
+}
+
+func decodeIntelRdt(r *jsonread.Reader, v *IntelRdt) {
+	for key, ok := r.Object(); ok; key, ok = r.Member() {
+		switch key {
+		case "root":
+			jsonread.String(r, &v.Root)
+		case "group":
+			jsonread.String(r, &v.Group)
+		case "made":
+			jsonread.Bool(r, &v.Made)
+		case "monitor":
+			jsonread.String(r, &v.Monitor)
 		default:
 			r.Skip()
 		}
@@ -102,9 +120,9 @@ func appendState(b []byte, v *State) []byte {
 		b = jsonread.AppendKey(b, "privatePid")
 		b = jsonread.AppendBool(b, &v.PrivatePID)
 	}
-	if v.IntelRdt != "" {
+	if v.IntelRdt != (IntelRdt{}) {
 		b = jsonread.AppendKey(b, "intelRdt")
-		b = jsonread.AppendString(b, &v.IntelRdt)
+		b = appendIntelRdt(b, &v.IntelRdt)
 	}
 	if len(v.Annotations) > 0 {
 		b = jsonread.AppendKey(b, "annotations")
@@ -128,5 +146,22 @@ func appendCgroupPath(b []byte, v *CgroupPath) []byte {
 	b = jsonread.AppendString(b, &v.Hierarchy)
 	b = jsonread.AppendKey(b, "path")
 	b = jsonread.AppendString(b, &v.Path)
+	return append(b, '}')
+}
+
+func appendIntelRdt(b []byte, v *IntelRdt) []byte {
+	b = append(b, '{')
+	b = jsonread.AppendKey(b, "root")
+	b = jsonread.AppendString(b, &v.Root)
+	b = jsonread.AppendKey(b, "group")
+	b = jsonread.AppendString(b, &v.Group)
+	if v.Made {
+		b = jsonread.AppendKey(b, "made")
+		b = jsonread.AppendBool(b, &v.Made)
+	}
+	if v.Monitor != "" {
+		b = jsonread.AppendKey(b, "monitor")
+		b = jsonread.AppendString(b, &v.Monitor)
+	}
 	return append(b, '}')
 }

@@ -1,8 +1,9 @@
 package state
 
 import (
-	"fmt"
 	"os"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // List returns the ids of all containers below root, sorted: every directory whose name
@@ -10,7 +11,7 @@ import (
 func List(root string) ([]string, error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
+		return nil, fault.StateFailed.Errorf("list containers: %w", err)
 	}
 	var ids []string
 	for _, e := range entries {

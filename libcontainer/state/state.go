@@ -33,8 +33,8 @@ type State struct {
 	Rootless bool `json:"rootless,omitempty"`
 	// PrivatePID says that the container has its own pid namespace: killing init kills all.
 	PrivatePID bool `json:"privatePid,omitempty"`
-	// IntelRdt is the resctrl group that the runtime made, to be removed with the container.
-	IntelRdt string `json:"intelRdt,omitempty"`
+	// IntelRdt is where the container is in resctrl.
+	IntelRdt IntelRdt `json:"intelRdt,omitzero"`
 
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
@@ -44,6 +44,16 @@ type Process struct {
 	PID int `json:"pid"`
 	// StartTime is field 22 of /proc/PID/stat, in clock ticks since boot, proc_pid_stat(5).
 	StartTime uint64 `json:"startTime"`
+}
+
+// IntelRdt is the container's place in the resctrl file system: absolute directories.
+type IntelRdt struct {
+	Root  string `json:"root"`  // of the file system
+	Group string `json:"group"` // class of service
+	// Made says that the runtime made the group for this container: it goes with it.
+	Made bool `json:"made,omitempty"`
+	// Monitor is the container's monitoring group, which goes with it; "" for none.
+	Monitor string `json:"monitor,omitempty"`
 }
 
 // CgroupPath is the container's directory in one cgroup hierarchy.

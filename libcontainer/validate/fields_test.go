@@ -6,53 +6,9 @@ import (
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gantry-containers/gantry/libcontainer/validate/validatetest"
 )
-
-// anyValue are the fields of the spec, [] for each element and * for each key, that
-// Spec takes with any value, and why.
-var anyValue = map[string]string{
-	"process.terminal":                   "a switch",
-	"process.noNewPrivileges":            "a switch",
-	"process.user.username":              "only for Windows, ignored elsewhere",
-	"process.commandLine":                "only for Windows, ignored elsewhere",
-	"process.capabilities.bounding[]":    "unknown names are ignored with a warning",
-	"process.capabilities.effective[]":   "unknown names are ignored with a warning",
-	"process.capabilities.inheritable[]": "unknown names are ignored with a warning",
-	"process.capabilities.permitted[]":   "unknown names are ignored with a warning",
-	"process.capabilities.ambient[]":     "unknown names are ignored with a warning",
-	"process.rlimits[].hard":             "checked against soft; every number is a limit",
-	"annotations.*":                      "free text that no kernel sees",
-	"root.readonly":                      "a switch, ignored with a warning without a mount namespace",
-
-	"linux.timeOffsets.*.secs":                               "every offset that the clock can show is one; the kernel knows which",
-	"linux.devices[].uid":                                    "every number is an id; in a user namespace owners are those of the host's node",
-	"linux.devices[].gid":                                    "every number is an id; in a user namespace owners are those of the host's node",
-	"linux.resources.devices[].allow":                        "a switch",
-	"linux.resources.memory.disableOOMKiller":                "a switch",
-	"linux.resources.memory.useHierarchy":                    "a switch",
-	"linux.resources.memory.checkBeforeUpdate":               "a switch",
-	"linux.resources.cpu.shares":                             "the kernel and the conversion to weights clamp it",
-	"linux.resources.cpu.realtimePeriod":                     "checked against realtimeRuntime",
-	"linux.resources.blockIO.throttleReadBpsDevice[].rate":   "every number is a rate",
-	"linux.resources.blockIO.throttleWriteBpsDevice[].rate":  "every number is a rate",
-	"linux.resources.blockIO.throttleReadIOPSDevice[].rate":  "every number is a rate",
-	"linux.resources.blockIO.throttleWriteIOPSDevice[].rate": "every number is a rate",
-	"linux.resources.hugepageLimits[].limit":                 "every number is a limit",
-	"linux.resources.network.classID":                        "every number is a class",
-	"linux.resources.network.priorities[].priority":          "every number is a priority",
-	"linux.resources.rdma.*.hcaHandles":                      "every number is a limit",
-	"linux.resources.rdma.*.hcaObjects":                      "every number is a limit",
-	"linux.seccomp.architectures[]":                          "the seccomp compiler knows which there are",
-	"linux.seccomp.flags[]":                                  "the seccomp compiler knows which there are",
-	"linux.seccomp.listenerMetadata":                         "free text for the agent; checked against listenerPath",
-	"linux.seccomp.syscalls[].args[].value":                  "every number can be compared",
-	"linux.seccomp.syscalls[].args[].valueTwo":               "every number can be compared",
-	"linux.intelRdt.enableMonitoring":                        "a switch",
-	"linux.personality.flags[]":                              "ignored with a warning",
-}
-
-// foreign are sections for other platforms, ignored with a warning.
-var foreign = []string{"solaris", "windows", "vm", "zos", "freebsd"}
 
 // leaf is a field of the spec that holds no other.
 type leaf struct {
@@ -123,7 +79,7 @@ func linuxLeaves(t *testing.T) (list []leaf) {
 	for _, l := range leaves(reflect.TypeFor[specs.Spec](), []reflect.Value{reflect.ValueOf(*spec)}, "") {
 		section, _, _ := strings.Cut(l.path, ".")
 		other := false
-		for _, f := range foreign {
+		for _, f := range validatetest.Foreign {
 			other = other || section == f
 		}
 		if !other {
@@ -161,35 +117,6 @@ func matches(field, path string) bool {
 		}
 	}
 	return field == path
-}
-
-func TestEveryFieldOfTheSpecIsCheckedOrFree(t *testing.T) {
-	var paths []string
-	for _, c := range badCases(t) {
-		for _, p := range c.problems(t) {
-			paths = append(paths, p.Path)
-		}
-	}
-	known := make(map[string]bool)
-	for _, l := range linuxLeaves(t) {
-		known[l.path] = true
-		checked := false
-		for _, p := range paths {
-			checked = checked || matches(l.path, p)
-		}
-		reason, free := anyValue[l.path]
-		switch {
-		case free && reason == "":
-			t.Errorf("%s: no reason why every value is valid", l.path)
-		case !free && !checked:
-			t.Errorf("%s: no bad case has a problem there, and anyValue does not say why every value is valid", l.path)
-		}
-	}
-	for path := range anyValue {
-		if !known[path] {
-			t.Errorf("%s: the spec has no such field", path)
-		}
-	}
 }
 
 func TestFullExampleSetsEveryField(t *testing.T) {

@@ -92,6 +92,9 @@ func (c *checker) intelRdt(r *specs.LinuxIntelRdt) {
 	if id == "." || id == ".." || len(id) > 1 && strings.Contains(id, "/") {
 		c.add(path+".closID", refIntelRdt, "is "+quote(id)+", must be a file name, or / for the default class")
 	}
+	if id == "info" || id == "mon_groups" || id == "mon_data" {
+		c.add(path+".closID", refIntelRdt, "is "+quote(id)+", which is a directory of resctrl itself")
+	}
 	c.add(path+".closID", refIntelRdt, lineRule(id))
 	for i, line := range r.Schemata {
 		c.addAt(path+".schemata", i, "", refIntelRdt, lineRule(line))
@@ -122,17 +125,7 @@ func (c *checker) memoryPolicy(p *specs.LinuxMemoryPolicy) {
 		c.add(path+".mode", refMemoryPolicy, oneOf(string(p.Mode), "MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, "+
 			"MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL"))
 	}
-	for i, f := range p.Flags {
-		switch f {
-		case specs.MpolFNumaBalancing, specs.MpolFRelativeNodes, specs.MpolFStaticNodes:
-		default:
-			c.addAt(path+".flags", i, "", refMemoryPolicy, oneOf(string(f),
-				"MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES"))
-		}
-	}
-	if slices.Contains(p.Flags, specs.MpolFRelativeNodes) && slices.Contains(p.Flags, specs.MpolFStaticNodes) {
-		c.add(path+".flags", refMemoryPolicy, "must not have both MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES")
-	}
+	c.memoryPolicyFlags(p, path+".flags")
 }
 
 func (c *checker) personality(p *specs.LinuxPersonality) {

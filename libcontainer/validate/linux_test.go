@@ -21,6 +21,8 @@ var linuxCases = map[string]badCase{
 	},
 		`linux.maskedPaths[1]: is "b", must be an absolute path`,
 		"linux.readonlyPaths[0]: must not be empty", "linux.readonlyPaths[1]: contains a NUL byte"),
+	"a mount label that would be options": onLinux(func(l *specs.Linux) { l.MountLabel = `x",size=1k,mode="0` },
+		"linux.mountLabel: contains a quotation mark"),
 	"a mount label with a NUL": onLinux(func(l *specs.Linux) { l.MountLabel = "\x00" }, "linux.mountLabel: contains a NUL byte"),
 
 	"network devices without a network namespace": onLinux(func(l *specs.Linux) { without(l, "network"); l.Sysctl = nil },
@@ -51,6 +53,8 @@ var linuxCases = map[string]badCase{
 		`linux.intelRdt.closID: is "../x", must be a file name, or / for the default class`),
 	"a class that goes up": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = ".." },
 		`linux.intelRdt.closID: is "..", must be a file name, or / for the default class`),
+	"a class that is a part of resctrl": onLinux(func(l *specs.Linux) { l.IntelRdt.ClosID = "mon_groups" },
+		`linux.intelRdt.closID: is "mon_groups", which is a directory of resctrl itself`),
 	"schemata of two lines": onLinux(func(l *specs.Linux) {
 		l.IntelRdt = &specs.LinuxIntelRdt{ClosID: "a\nb", Schemata: []string{"L3:0=f", "\n"}, L3CacheSchema: "L3:\n", MemBwSchema: "MB:\n"}
 	},
@@ -65,7 +69,8 @@ var linuxCases = map[string]badCase{
 	"a memory policy without its nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "" },
 		"linux.memoryPolicy.nodes: must not be empty with MPOL_INTERLEAVE"),
 	"a memory policy with nodes it can't have": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_LOCAL" },
-		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`),
+		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`,
+		"linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),
 	"a memory policy with bad nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "1;2" },
 		`linux.memoryPolicy.nodes: has "1;2", must be a list like 0-3,7`),
 	"a memory policy with bad nodes that it can't have": onLinux(func(l *specs.Linux) {
@@ -73,6 +78,12 @@ var linuxCases = map[string]badCase{
 	}, `linux.memoryPolicy.nodes: has "x", must be a list like 0-3,7`),
 	"a memory policy with an unknown flag": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"X"} },
 		`linux.memoryPolicy.flags[0]: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
+	"a memory policy that relates to no nodes": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED", Flags: []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES"}}
+	}, "linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),
+	"a memory policy that can't balance": onLinux(func(l *specs.Linux) {
+		l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"MPOL_F_NUMA_BALANCING"}
+	}, "linux.memoryPolicy.flags: must not have MPOL_F_NUMA_BALANCING, unless mode is MPOL_BIND or MPOL_PREFERRED_MANY"),
 	"a memory policy with flags that fight": onLinux(func(l *specs.Linux) {
 		l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"}
 	}, "linux.memoryPolicy.flags: must not have both MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES"),
@@ -80,51 +91,9 @@ var linuxCases = map[string]badCase{
 		`linux.personality.domain: is "BSD", must be one of LINUX, LINUX32`),
 }
 
-// onSeccomp is a bad case that changes the profile.
-func onSeccomp(change func(*specs.LinuxSeccomp), want ...string) badCase {
-	return onLinux(func(l *specs.Linux) { change(l.Seccomp) }, want...)
-}
-
-var seccompCases = map[string]badCase{
-	"an unknown default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "X", nil },
-		`linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
-	"a profile without a default action": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = "", nil },
-		`linux.seccomp.defaultAction: is "", must be a SCMP_ACT_ of the spec`),
-	"a profile of nothing but a wrong default": onSeccomp(func(s *specs.LinuxSeccomp) {
-		*s = specs.LinuxSeccomp{DefaultAction: "X"}
-	}, `linux.seccomp.defaultAction: is "X", must be a SCMP_ACT_ of the spec`),
-	"notify by default": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction, s.DefaultErrnoRet = specs.ActNotify, nil },
-		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"),
-	"a default errno for an action without": onSeccomp(func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActAllow },
-		"linux.seccomp.defaultErrnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one"),
-	"metadata without a listener": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "" },
-		"linux.seccomp.listenerMetadata: needs listenerPath",
-		"linux.seccomp.listenerPath: must be set, for SCMP_ACT_NOTIFY is used"),
-	"a listener with a NUL": onSeccomp(func(s *specs.LinuxSeccomp) { s.ListenerPath = "\x00" },
-		"linux.seccomp.listenerPath: contains a NUL byte"),
-	"system calls with bad fields": onSeccomp(func(s *specs.LinuxSeccomp) {
-		s.Syscalls = []specs.LinuxSyscall{
-			{Action: "X"},
-			{Names: []string{""}, Action: specs.ActAllow, ErrnoRet: new(uint(1))},
-			{Names: []string{"read"}, Action: specs.ActErrno, ErrnoRet: new(uint(4096))},
-			{Names: []string{"read", "write"}, Action: specs.ActNotify},
-			{Names: []string{"read"}, Action: specs.ActKill, Args: []specs.LinuxSeccompArg{{Index: 6, Op: "X"}}},
-		}
-	},
-		"linux.seccomp.syscalls[0].names: must not be empty",
-		`linux.seccomp.syscalls[0].action: is "X", must be a SCMP_ACT_ of the spec`,
-		"linux.seccomp.syscalls[1].names[0]: must not be empty",
-		"linux.seccomp.syscalls[1].errnoRet: must not be set, only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one",
-		"linux.seccomp.syscalls[2].errnoRet: is 4096, must be at most 4095",
-		"linux.seccomp.syscalls[3].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
-		"linux.seccomp.syscalls[4].args[0].index: is 6, must be from 0 to 5",
-		`linux.seccomp.syscalls[4].args[0].op: is "X", must be a SCMP_CMP_ of the spec`),
-}
-
 func TestLimitsThatRealEnginesWrite(t *testing.T) {
 	for name, change := range map[string]func(*specs.Linux){
 		"the root class of resctrl": func(l *specs.Linux) { l.IntelRdt.ClosID = "/" },
-		"an empty seccomp profile":  func(l *specs.Linux) { l.Seccomp = &specs.LinuxSeccomp{} },
 		"unlimited memory": func(l *specs.Linux) {
 			l.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(-1)), Swap: new(int64(1))}
 		},

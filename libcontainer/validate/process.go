@@ -20,14 +20,14 @@ func (c *checker) process(p *specs.Process, path string) {
 	c.args(p, path)
 	c.add(path+"cwd", refProcess, absoluteRule(p.Cwd))
 	c.rlimits(p.Rlimits, path+"rlimits")
-	c.add(path+"apparmorProfile", refLinuxProcess, nulRule(p.ApparmorProfile))
+	c.add(path+"apparmorProfile", refLinuxProcess, labelRule(p.ApparmorProfile))
 	if n := p.OOMScoreAdj; n != nil && (*n < -1000 || *n > 1000) {
 		c.add(path+"oomScoreAdj", refLinuxProcess, intRule(int64(*n), "from -1000 to 1000"))
 	}
 	if p.Scheduler != nil {
 		c.scheduler(p.Scheduler, path+"scheduler")
 	}
-	c.add(path+"selinuxLabel", refLinuxProcess, nulRule(p.SelinuxLabel))
+	c.add(path+"selinuxLabel", refLinuxProcess, labelRule(p.SelinuxLabel))
 	if p.IOPriority != nil {
 		c.ioPriority(p.IOPriority, path+"ioPriority")
 	}

@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"strings"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -42,6 +44,10 @@ var processCases = map[string]badCase{
 		"process.rlimits[0].soft: is 4097, must be at most the hard limit 4096"),
 	"labels with a NUL": onProcess(func(p *specs.Process) { p.ApparmorProfile, p.SelinuxLabel = "\x00", "a\x00" },
 		"process.apparmorProfile: contains a NUL byte", "process.selinuxLabel: contains a NUL byte"),
+	"labels that would be cut": onProcess(func(p *specs.Process) {
+		p.ApparmorProfile, p.SelinuxLabel = "a\nb", strings.Repeat("x", 4001)
+	},
+		"process.apparmorProfile: contains a newline", "process.selinuxLabel: has 4001 bytes, must have at most 4000"),
 	"an OOM score that is too low": onProcess(func(p *specs.Process) { p.OOMScoreAdj = new(-1001) },
 		"process.oomScoreAdj: is -1001, must be from -1000 to 1000"),
 	"an OOM score that is too high": onProcess(func(p *specs.Process) { p.OOMScoreAdj = new(1001) },

@@ -35,7 +35,6 @@ const (
 	refIntelRdt      = "config-linux.md#intelrdt"
 	refMemoryPolicy  = "config-linux.md#memory-policy"
 	refSysctl        = "config-linux.md#sysctl"
-	refSeccomp       = "config-linux.md#seccomp"
 	refPropagation   = "config-linux.md#rootfs-mount-propagation"
 	refMaskedPaths   = "config-linux.md#masked-paths"
 	refReadonlyPaths = "config-linux.md#readonly-paths"

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +66,8 @@ func (c *checker) memory(m *specs.LinuxMemory) {
 	}
 	limit(".kernel", m.Kernel) //nolint:staticcheck // SA1019: deprecated, but a wrong number is still wrong
 	limit(".kernelTCP", m.KernelTCP)
-	if s := m.Swappiness; s != nil && *s > 100 {
+	// -1 cast to unsigned is "none": dockerd sends it.
+	if s := m.Swappiness; s != nil && *s > 100 && *s != math.MaxUint64 {
 		c.add(path+".swappiness", refMemory, "is "+strconv.FormatUint(*s, 10)+", must be from 0 to 100")
 	}
 }

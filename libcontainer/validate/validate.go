@@ -125,13 +125,10 @@ func (c *checker) linuxSection() {
 	c.namespaces()
 	c.devices()
 	c.netDevices()
-	if l.Seccomp != nil {
-		c.seccomp(l.Seccomp)
-	}
 	c.rootfsPropagation()
 	c.hiddenPaths("linux.maskedPaths", refMaskedPaths, l.MaskedPaths)
 	c.hiddenPaths("linux.readonlyPaths", refReadonlyPaths, l.ReadonlyPaths)
-	c.add("linux.mountLabel", refMountLabel, nulRule(l.MountLabel))
+	c.add("linux.mountLabel", refMountLabel, mountLabelRule(l.MountLabel))
 	if l.IntelRdt != nil {
 		c.intelRdt(l.IntelRdt)
 	}

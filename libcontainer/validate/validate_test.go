@@ -27,7 +27,7 @@ func badCases(t *testing.T) map[string]badCase {
 	all := make(map[string]badCase)
 	for _, table := range []map[string]badCase{
 		topCases, processCases, scheduleCases, mountCases, namespaceCases, sysctlCases, deviceCases,
-		resourceCases, linuxCases, seccompCases,
+		resourceCases, linuxCases,
 	} {
 		for name, c := range table {
 			if _, ok := all[name]; ok {

@@ -5,11 +5,8 @@
 //
 // Not here, because the part that was weak is not part of this runtime (yet):
 //
-//	CVE-2019-16884, labels   AppArmor and SELinux labels are refused by name, which is tested
-//	CVE-2019-19921, labels   the same; its path half is tested
 //	CVE-2021-43784           the plan goes by shared memory, not by netlink: large configs are tested. The messages that move
 //	                         network devices carry names of at most 15 bytes, by validate, and what the kernel said itself
-//	CVE-2025-52881, labels   the same as 16884; its sysctl half is tested
 //	CVE-2026-119101 and CVE-2026-115520, -119614   no checkpoint, no restore, no external mounts
 //	CVE-2025-24965, CVE-2026-84042   no krun handler
 //	CVE-2024-3154            org.systemd.property.*: no systemd driver; --systemd-cgroup is refused
@@ -50,11 +47,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	attacker = filepath.Join(dir, "attacker")
-	build := exec.Command("go", "build", "-o", attacker, "./attacker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	err = build.Run()
+	attacker, err = harness.Built(dir, "attacker", buildAttacker)
 	if err == nil {
 		err = useCopy(filepath.Join(dir, "runc"))
 	}
@@ -66,6 +59,13 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+func buildAttacker(to string) error {
+	cmd := exec.Command("go", "build", "-o", to, "./attacker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	return cmd.Run()
 }
 
 func useCopy(file string) error {

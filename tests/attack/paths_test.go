@@ -125,15 +125,6 @@ func TestCVE_2019_16884_NothingIsMountedOverProc(t *testing.T) {
 			refused(t, e, e.Bundle("true", func(s *specs.Spec) { s.Mounts = append(s.Mounts, m) }), "/proc")
 		})
 	}
-	for name, set := range map[string]func(*specs.Process){
-		"an AppArmor profile that is not applied": func(p *specs.Process) { p.ApparmorProfile = "profile" },
-		"a SELinux label that is not applied":     func(p *specs.Process) { p.SelinuxLabel = "label" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := harness.New(t)
-			refused(t, e, e.Bundle("true", func(s *specs.Spec) { set(s.Process) }), "not supported")
-		})
-	}
 }
 
 func TestCVE_2025_52881_SysctlsAreWrittenToARealProcfs(t *testing.T) {

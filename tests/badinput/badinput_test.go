@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,10 @@ var prefixes = map[string]string{
 }
 
 // logLine is a line of a JSON log.
-type logLine struct{ Level, Msg, Time string }
+type logLine struct{ Level, Msg, Time, Code, Field string }
+
+// fieldOf finds what an error's text says of its field, behind the command's prefix.
+var fieldOf = regexp.MustCompile(`^(?:runc [a-z]+ failed: |exec failed: )?(--[a-z-]+|(?:process|root|mounts|hooks|linux|annotations)(?:[.\[][^: ]*)?|hostname|domainname|ociVersion): `)
 
 // at is the Env for a subtest; its ids are made before.
 func at(e *harness.Env, t *testing.T) *harness.Env {
@@ -108,6 +112,12 @@ func (a *attempt) fail() (msg string, code int) {
 	}
 	if r.Stderr != line.Msg+"\n" || strings.Contains(line.Msg, "\n") {
 		t.Errorf("stderr is %q, want the one line %q", r.Stderr, line.Msg)
+	}
+	if line.Code == "" || line.Code == "internal" {
+		t.Errorf("code %q for %s", line.Code, line.Msg)
+	}
+	if m := fieldOf.FindStringSubmatch(line.Msg); m != nil && line.Field != m[1] {
+		t.Errorf("field %q for %s", line.Field, line.Msg)
 	}
 	return line.Msg, r.Code
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // repairs adds files to the root file system of programs whose own bundle can't work with any runtime.
-// docs/spec-conformance.md tells what goes wrong without. -stock leaves the repairs out.
+// docs/runtime-tools.md tells what goes wrong without. -stock leaves the repairs out.
 var repairs = map[string][]repair{
 	// It starts /runtimetest, which it doesn't copy into its bundle as the other programs do.
 	"misc_props": {{path: "runtimetest", from: "runtimetest"}},

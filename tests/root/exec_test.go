@@ -44,7 +44,7 @@ func TestExecFlags(t *testing.T) {
 func TestExecIsInTheContainer(t *testing.T) {
 	harness.NeedRoot(t)
 	c := start(t, func(s *specs.Spec) {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace}, specs.LinuxNamespace{Type: specs.TimeNamespace})
+		addNamespaces(s, specs.CgroupNamespace, specs.TimeNamespace)
 	})
 	const script = "for ns in pid net mnt uts ipc user cgroup time; do readlink /proc/self/ns/$ns; done; cut -d: -f3 /proc/self/cgroup | sort -u"
 	inside := namespacesOf(t, c.pid)
@@ -98,6 +98,22 @@ func TestExecProcessFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "process.json")
 	write(t, file, string(b))
 	equal(t, "output", "0\n3 4\n/usr\nfile\n0077\n55\nCapEff:\t0000000000000020\nNoNewPrivs:\t1\n77\n", c.MustRun("exec", "--process", file, c.id))
+}
+
+// TestExecOfAProcessThatSaysLittle: what the file leaves open is the container's.
+func TestExecOfAProcessThatSaysLittle(t *testing.T) {
+	harness.NeedRoot(t)
+	c := start(t, func(s *specs.Spec) {
+		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 55, Hard: 66}}
+		s.Process.User.Umask = new(uint32(0o077))
+	})
+	pid := c.execed(&specs.Process{})
+	for _, name := range []string{"CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb", "Umask"} {
+		equal(t, name, status(t, c.pid, name), status(t, pid, name))
+	}
+	equal(t, "limits", limitsOf(t, c.pid), limitsOf(t, pid))
+	none := c.execed(&specs.Process{Capabilities: &specs.LinuxCapabilities{}})
+	equal(t, "no capabilities, said so", "0000000000000000", status(t, none, "CapEff"))
 }
 
 func TestExecInAStoppedContainer(t *testing.T) {

@@ -218,3 +218,15 @@ func TestHookChangesTheContainerBeforeItsProgram(t *testing.T) {
 	})
 	equal(t, "what hooks did", "77\ninside", out)
 }
+
+func TestAContainerThatAHookKillsIsNotCreated(t *testing.T) {
+	e := harness.New(t)
+	script := `kill -9 $(sed 's/.*"pid": *\([0-9]*\).*/\1/')`
+	bundle := e.Bundle("true", func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}}}
+	})
+	// A dying process closes its descriptors before it is seen to be dead: one try in ten.
+	for range 50 {
+		wantFailure(t, e.Run("create", "-b", bundle, e.ID("c")), "ended before it ran the program")
+	}
+}

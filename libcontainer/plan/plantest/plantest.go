@@ -31,6 +31,8 @@ type Case struct {
 	// Mounts changes those of a running container; nil but for runc mounts.
 	Mounts *plan.MountsInput
 	Remove bool // with Mounts
+	// Patch is the change to base.json that the case is about.
+	Patch []byte
 	// Want is what Text should return.
 	Want string
 
@@ -85,7 +87,7 @@ func load(file string) (*Case, error) {
 	if err := patched(filepath.Join(dir, machine.Machine+".json"), members[factsFile], &c.Facts); err != nil {
 		return nil, fmt.Errorf("%s: %w", factsFile, err)
 	}
-	c.Want = string(members[wantFile])
+	c.Patch, c.Want = members[configFile], string(members[wantFile])
 	return c, c.input(members)
 }
 

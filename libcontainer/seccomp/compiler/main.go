@@ -2,11 +2,12 @@
 
 // Command compiler turns the JSON text of linux.seccomp on standard input
 // into a seccomp.Filter frame on standard output. It is the one program of
-// the runtime that links libseccomp. A fault in the profile is one line on
+// the runtime that links libseccomp. Faults in the profile are lines on
 // standard error and exit status 1.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ import (
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp/profile"
 )
@@ -34,9 +36,27 @@ func main() {
 		_, err = os.Stdout.Write(out)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		report(err)
 		os.Exit(1)
 	}
+}
+
+// report writes the problems of a profile, each with its field, or what else went wrong.
+func report(err error) {
+	var lines []seccomp.Problem
+	var problems profile.Problems
+	var at *fault.Error
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			lines = append(lines, seccomp.Problem(p))
+		}
+	case errors.As(err, &at):
+		lines = []seccomp.Problem{{Field: at.Field, Text: at.Err.Error()}}
+	default:
+		lines = []seccomp.Problem{{Text: err.Error()}}
+	}
+	_, _ = os.Stderr.Write(seccomp.AppendProblems(nil, lines)) // the status says enough
 }
 
 func answer(args []string, stdin io.Reader) ([]byte, error) {
@@ -92,7 +112,7 @@ func flags(names []specs.LinuxSeccompFlag) (uint, error) {
 	for i, name := range names {
 		bit, _ := seccomp.FlagValue(string(name))
 		if !slices.Contains(supported, string(name)) {
-			return 0, fmt.Errorf("linux.seccomp.flags[%d]: this kernel has no %s", i, name)
+			return 0, fault.Atf(fmt.Sprintf("linux.seccomp.flags[%d]", i), "this kernel has no %s", name)
 		}
 		bits |= bit
 	}

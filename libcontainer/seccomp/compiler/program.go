@@ -12,6 +12,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 )
 
 // maxInstructions is the kernel's BPF_MAXINSNS.
@@ -25,7 +27,7 @@ func program(s *specs.LinuxSeccomp) ([]byte, error) {
 	}
 	code = compact(code, archs)
 	if n := len(code); n > maxInstructions {
-		return nil, fmt.Errorf("linux.seccomp: compiles to %d instructions, above the kernel's %d", n, maxInstructions)
+		return nil, fault.Atf("linux.seccomp", "compiles to %d instructions, above the kernel's %d", n, maxInstructions)
 	}
 	return encode(code), nil
 }
@@ -37,7 +39,7 @@ func translate(s *specs.LinuxSeccomp) ([]instruction, []uint32, error) {
 	defaultAction := action(s.DefaultAction, s.DefaultErrnoRet)
 	filter, err := libseccomp.NewFilter(defaultAction)
 	if err != nil {
-		return nil, nil, fmt.Errorf("linux.seccomp.defaultAction: %s: %w", s.DefaultAction, err)
+		return nil, nil, fault.Atf("linux.seccomp.defaultAction", "%s: %w", s.DefaultAction, err)
 	}
 	defer filter.Release()
 	archs, err := addArchs(filter, s.Architectures)
@@ -45,13 +47,13 @@ func translate(s *specs.LinuxSeccomp) ([]instruction, []uint32, error) {
 		return nil, nil, err
 	}
 	for i := range s.Syscalls {
-		if err := addCall(filter, &s.Syscalls[i], defaultAction); err != nil {
-			return nil, nil, fmt.Errorf("linux.seccomp.syscalls[%d].%w", i, err)
+		if err := addCall(filter, fmt.Sprintf("linux.seccomp.syscalls[%d]", i), &s.Syscalls[i], defaultAction); err != nil {
+			return nil, nil, err
 		}
 	}
 	code, err := export(filter)
 	if err != nil {
-		return nil, nil, fmt.Errorf("linux.seccomp: export: %w", err)
+		return nil, nil, fault.Atf("linux.seccomp", "export: %w", err)
 	}
 	var kernelArchs []uint32
 	for _, arch := range archs {
@@ -82,7 +84,7 @@ func export(filter *libseccomp.ScmpFilter) ([]byte, error) {
 func addArchs(filter *libseccomp.ScmpFilter, names []specs.Arch) ([]libseccomp.ScmpArch, error) {
 	native, err := libseccomp.GetNativeArch()
 	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp.architectures: native: %w", err)
+		return nil, fault.Atf("linux.seccomp.architectures", "native: %w", err)
 	}
 	archs := []libseccomp.ScmpArch{native}
 	for i, name := range names {
@@ -91,7 +93,7 @@ func addArchs(filter *libseccomp.ScmpFilter, names []specs.Arch) ([]libseccomp.S
 			err = filter.AddArch(arch)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("linux.seccomp.architectures[%d]: %s: %w", i, name, err)
+			return nil, fault.Atf(fmt.Sprintf("linux.seccomp.architectures[%d]", i), "%s: %w", name, err)
 		}
 		if !slices.Contains(archs, arch) {
 			archs = append(archs, arch)
@@ -100,15 +102,15 @@ func addArchs(filter *libseccomp.ScmpFilter, names []specs.Arch) ([]libseccomp.S
 	return archs, nil
 }
 
-// addCall adds the rules of one entry of linux.seccomp.syscalls. libseccomp
-// refuses a rule that says what the default says, and such a rule changes
+// addCall adds the rules of one entry of linux.seccomp.syscalls, the one at the path.
+// libseccomp refuses a rule that says what the default says, and such a rule changes
 // nothing.
-func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAction libseccomp.ScmpAction) error {
+func addCall(filter *libseccomp.ScmpFilter, path string, call *specs.LinuxSyscall, defaultAction libseccomp.ScmpAction) error {
 	act := action(call.Action, call.ErrnoRet)
 	if act == defaultAction {
 		return nil
 	}
-	alternatives, err := conditions(call.Args)
+	alternatives, err := conditions(path, call.Args)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAct
 		}
 		for _, conds := range alternatives {
 			if err := filter.AddRuleConditional(number, act, conds); err != nil {
-				return fmt.Errorf("names[%d]: rule for %s: %w", i, name, err)
+				return fault.Atf(fmt.Sprintf("%s.names[%d]", path, i), "rule for %s: %w", name, err)
 			}
 		}
 	}
@@ -130,14 +132,14 @@ func addCall(filter *libseccomp.ScmpFilter, call *specs.LinuxSyscall, defaultAct
 // condition, unless they speak of one argument twice. libseccomp has no such
 // condition, and since its beginnings runc takes the comparisons of such a
 // rule, all of them, for alternatives.
-func conditions(args []specs.LinuxSeccompArg) ([][]libseccomp.ScmpCondition, error) {
+func conditions(path string, args []specs.LinuxSeccompArg) ([][]libseccomp.ScmpCondition, error) {
 	var all []libseccomp.ScmpCondition
 	var seen [6]bool
 	twice := false
 	for i, arg := range args {
 		cond, err := libseccomp.MakeCondition(arg.Index, operator(arg.Op), arg.Value, arg.ValueTwo)
 		if err != nil {
-			return nil, fmt.Errorf("args[%d]: %w", i, err)
+			return nil, fault.At(fmt.Sprintf("%s.args[%d]", path, i), err)
 		}
 		all = append(all, cond)
 		twice = twice || seen[arg.Index]

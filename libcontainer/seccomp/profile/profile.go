@@ -3,7 +3,6 @@
 package profile
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp"
 )
 
@@ -24,28 +24,29 @@ type Problem struct {
 type Problems []Problem
 
 func (p Problems) Error() string {
-	var lines []string
-	for _, problem := range p {
-		lines = append(lines, problem.Field+": "+problem.Text)
+	lines := make([]string, len(p))
+	for i, problem := range p {
+		lines[i] = problem.Field + ": " + problem.Text
 	}
 	return strings.Join(lines, "; ")
 }
 
-// Decode reads the JSON text of linux.seccomp. It checks types only.
+// Decode reads the JSON text of linux.seccomp, as strictly as the rest of config.json. It
+// checks types only; all wrong ones are Problems.
 func Decode(raw []byte) (*specs.LinuxSeccomp, error) {
-	var s specs.LinuxSeccomp
-	err := json.Unmarshal(raw, &s)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		field := "linux.seccomp"
-		if wrong.Field != "" {
-			field += "." + wrong.Field
-		}
-		return nil, Problems{{field, fmt.Sprintf("a JSON %s is no %s", wrong.Value, wrong.Type)}}
+	s, err := bundle.DecodeSeccomp(raw)
+	if err == nil {
+		return s, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("linux.seccomp: %w", err)
+	var wrong bundle.FieldErrors
+	if !errors.As(err, &wrong) {
+		return nil, Problems{{Field: "linux.seccomp", Text: err.Error()}}
 	}
-	return &s, nil
+	var problems Problems
+	for _, w := range wrong {
+		problems = append(problems, Problem{Field: w.Path, Text: w.Problem})
+	}
+	return nil, problems
 }
 
 // Empty tells whether a profile says nothing. runc takes that for "no
@@ -95,7 +96,7 @@ type checker struct {
 }
 
 func (c *checker) add(field, text string) {
-	c.problems = append(c.problems, Problem{c.at + "." + field, text})
+	c.problems = append(c.problems, Problem{Field: c.at + "." + field, Text: text})
 }
 
 func (c *checker) action(field string, action specs.LinuxSeccompAction) {

@@ -63,10 +63,10 @@ func TestProblems(t *testing.T) {
 
 func TestDecode(t *testing.T) {
 	tests := []struct{ name, raw, want string }{
-		{"a wrong type has its path", `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"args": [{"index": "x"}]}]}`, "linux.seccomp.syscalls.args.index: a JSON string is no uint"},
-		{"a negative errno", `{"defaultErrnoRet": -1}`, "linux.seccomp.defaultErrnoRet: a JSON number -1 is no uint"},
-		{"not an object", `[]`, "linux.seccomp: a JSON array is no specs.LinuxSeccomp"},
-		{"not JSON", `{`, "linux.seccomp: unexpected end of JSON input"},
+		{"a wrong type has its path", `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"args": [{"index": "x"}]}]}`, "linux.seccomp.syscalls[0].args[0].index: want a number, got a string"},
+		{"a negative errno", `{"defaultErrnoRet": -1}`, "linux.seccomp.defaultErrnoRet: want a number from 0 to 18446744073709551615, got -1"},
+		{"not an object", `[]`, "linux.seccomp: want an object, got an array"},
+		{"not JSON", `{`, "linux.seccomp: unexpected end of JSON at byte 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,179 @@
+package libcontainer
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+)
+
+// keys writes the keys of an object, indented by depth; of an array those of its elements.
+func keys(b *bytes.Buffer, indent string, v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			keys(b, indent, e)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			b.WriteString(indent + key + "\n")
+			keys(b, indent+" ", v[key])
+		}
+	}
+}
+
+// runcKeys are the keys of runc 1.5 for a container that has something of everything.
+const runcKeys = `blkio
+ ioMergedRecursive
+  major
+  minor
+  op
+  value
+ ioQueueRecursive
+  major
+  minor
+  op
+  value
+ ioServiceBytesRecursive
+  major
+  minor
+  op
+  value
+ ioServiceTimeRecursive
+  major
+  minor
+  op
+  value
+ ioServicedRecursive
+  major
+  minor
+  op
+  value
+ ioTimeRecursive
+  major
+  minor
+  op
+  value
+ ioWaitTimeRecursive
+  major
+  minor
+  op
+  value
+ psi
+  full
+   avg10
+   avg300
+   avg60
+   total
+  some
+   avg10
+   avg300
+   avg60
+   total
+ sectorsRecursive
+  major
+  minor
+  op
+  value
+cpu
+ psi
+  full
+   avg10
+   avg300
+   avg60
+   total
+  some
+   avg10
+   avg300
+   avg60
+   total
+ throttling
+  periods
+  throttledPeriods
+  throttledTime
+ usage
+  kernel
+  percpu
+  percpu_kernel
+  percpu_user
+  total
+  user
+cpuset
+ cpu_exclusive
+ cpus
+ mem_exclusive
+ mem_hardwall
+ memory_migrate
+ memory_pressure
+ memory_spread_page
+ memory_spread_slab
+ mems
+ sched_load_balance
+ sched_relax_domain_level
+hugetlb
+ 2MB
+  failcnt
+  max
+  usage
+intel_rdt
+ cmt_stats
+  llc_occupancy
+ l3_cache_info
+  cbm_mask
+  min_cbm_bits
+  num_closids
+ l3_cache_schema
+ l3_cache_schema_root
+ mbm_stats
+  mbm_local_bytes
+  mbm_total_bytes
+ mem_bw_info
+  bandwidth_gran
+  delay_linear
+  min_bandwidth
+  num_closids
+ mem_bw_schema
+ mem_bw_schema_root
+ schemata
+memory
+ cache
+ kernel
+  failcnt
+  limit
+ kernelTCP
+  failcnt
+  limit
+ psi
+  full
+   avg10
+   avg300
+   avg60
+   total
+  some
+   avg10
+   avg300
+   avg60
+   total
+ raw
+  anon
+ swap
+  failcnt
+  limit
+ usage
+  failcnt
+  limit
+  max
+  usage
+network_interfaces
+ Name
+ RxBytes
+ RxDropped
+ RxErrors
+ RxPackets
+ TxBytes
+ TxDropped
+ TxErrors
+ TxPackets
+pids
+ current
+ limit
+`
