@@ -78,7 +78,7 @@ func copyAll(to, from int) error {
 	for {
 		n, err := unix.Sendfile(to, from, nil, 1<<30)
 		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("copy the runtime's binary: %w", err)
+			return fmt.Errorf("copy to a memfd: %w", err)
 		}
 		if err == nil && n == 0 {
 			return nil
