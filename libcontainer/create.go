@@ -148,6 +148,11 @@ func (c *creation) handOver() error {
 	if err := sendPidfd(c.o.PidfdSocket, c.proc.PIDFD); err != nil {
 		return fmt.Errorf("--pidfd-socket: %s: %w", c.o.PidfdSocket, err)
 	}
+	if socket := c.in.spec.Annotations[pidfdAnnotation]; socket != "" {
+		if err := sendPidfd(socket, c.proc.PIDFD); err != nil {
+			return fmt.Errorf("annotations[%q]: %s: %w", pidfdAnnotation, socket, err)
+		}
+	}
 	if err := writePidFile(c.o.PidFile, c.proc.PID); err != nil {
 		return fmt.Errorf("--pid-file: %s: %w", c.o.PidFile, err)
 	}

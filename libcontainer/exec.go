@@ -89,10 +89,9 @@ func (e *execution) describe(dir *state.Dir) error {
 	if problems := validate.Process(e.proc, "process", e.facts); len(problems) > 0 {
 		return &validate.Error{Problems: problems}
 	}
-	if err := checkDescriptors(&e.o.LaunchOptions); err != nil {
+	if err := checkDescriptors(e.o.PreserveFDs); err != nil {
 		return err
 	}
-	passSockets(e.proc, &e.o.LaunchOptions)
 	e.filter, err = loadFilter(rawSeccomp, e.facts)
 	return err
 }
@@ -225,7 +224,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	e.findHome()
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
-		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs,
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	if e.spec.Linux != nil {

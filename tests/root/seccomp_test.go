@@ -128,35 +128,44 @@ func listener(t *testing.T, socket string, errno unix.Errno) <-chan notified {
 }
 
 func answer(l *net.UnixListener, errno unix.Errno) (state specs.ContainerProcessState, err error) {
+	r := takeListener(l)
+	if r.err != nil {
+		return r.state, r.err
+	}
+	defer unix.Close(r.fd)
+	return r.state, answerCall(r.fd, errno)
+}
+
+// takeListener takes the descriptor of one filter.
+func takeListener(l *net.UnixListener) (r received) {
 	conn, err := l.AcceptUnix()
 	if err != nil {
-		return state, err
+		return received{err: err}
 	}
 	defer func() { _ = conn.Close() }()
 	buf, oob := make([]byte, 1<<16), make([]byte, 1024)
 	n, oobn, _, _, err := conn.ReadMsgUnix(buf, oob)
-	if err != nil {
-		return state, err
+	if err == nil {
+		err = json.Unmarshal(buf[:n], &r.state)
 	}
-	if err := json.Unmarshal(buf[:n], &state); err != nil {
-		return state, err
+	if err == nil {
+		r.fd, err = onlyDescriptor(oob[:oobn])
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil {
-		return state, err
-	}
-	if len(messages) != 1 {
-		return state, fmt.Errorf("%d control messages", len(messages))
+	r.err = err
+	return r
+}
+
+// onlyDescriptor is the one descriptor of a control message, unix(7) SCM_RIGHTS.
+func onlyDescriptor(oob []byte) (int, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return -1, fmt.Errorf("%d control messages, %w", len(messages), err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return state, err
+	if err != nil || len(fds) != 1 {
+		return -1, fmt.Errorf("%d descriptors, %w", len(fds), err)
 	}
-	if len(fds) != 1 {
-		return state, fmt.Errorf("%d descriptors", len(fds))
-	}
-	defer unix.Close(fds[0])
-	return state, answerCall(fds[0], errno)
+	return fds[0], nil
 }
 
 func TestSeccompNotify(t *testing.T) {
