@@ -1,9 +1,3 @@
-// Package libcontainer makes, runs and removes OCI containers.
-//
-// The way of the data: config.json → bundle (strict decode) → validate → host
-// facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
-// is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, Plan.
 package libcontainer
 
 import (
