@@ -99,8 +99,11 @@ type suite struct {
 
 func parseSuite(dir string) (*suite, error) {
 	files, err := filepath.Glob(filepath.Join(top, dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("no tests in %s (%v)", dir, err)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no tests in %s", dir)
 	}
 	s := &suite{make(map[string]bool), make(map[string][]string)}
 	for _, file := range files {

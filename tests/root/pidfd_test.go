@@ -2,7 +2,6 @@ package root_test
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,30 +17,13 @@ import (
 func pidfdSocket(t *testing.T) (path string, take func() int) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "pidfd")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := listenUnix(t, path)
 	return path, func() int {
 		t.Helper()
 		if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := l.AcceptUnix()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }()
-		name, oob := make([]byte, 100), make([]byte, 100)
-		_, n, _, _, err := conn.ReadMsgUnix(name, oob)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fd, err := onlyDescriptor(oob[:n])
-		if err != nil {
-			t.Fatal(err)
-		}
+		fd := takeDescriptor(t, l)
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}

@@ -113,11 +113,7 @@ type notified struct {
 // listener takes the descriptor of a filter and answers one system call with an errno.
 func listener(t *testing.T, socket string, errno unix.Errno) <-chan notified {
 	t.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := listenUnix(t, socket)
 	got := make(chan notified, 1)
 	go func() {
 		var n notified
@@ -153,19 +149,6 @@ func takeListener(l *net.UnixListener) (r received) {
 	}
 	r.err = err
 	return r
-}
-
-// onlyDescriptor is the one descriptor of a control message, unix(7) SCM_RIGHTS.
-func onlyDescriptor(oob []byte) (int, error) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil || len(messages) != 1 {
-		return -1, fmt.Errorf("%d control messages, %w", len(messages), err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return -1, fmt.Errorf("%d descriptors, %w", len(fds), err)
-	}
-	return fds[0], nil
 }
 
 func TestSeccompNotify(t *testing.T) {

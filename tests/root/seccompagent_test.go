@@ -21,12 +21,8 @@ func TestSeccompNotifyOfExec(t *testing.T) {
 	for name, nnp := range map[string]bool{"with noNewPrivileges": true, "without it": false} {
 		t.Run(name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
-			agent, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = agent.Close() })
-			first := accept(t, agent)
+			agent := listenUnix(t, socket)
+			first := accept(agent)
 			c := start(t, func(s *specs.Spec) {
 				filter(mkdirRule(specs.ActNotify))(s)
 				s.Process.NoNewPrivileges = nnp
@@ -65,8 +61,7 @@ type received struct {
 }
 
 // accept takes one listener in the background.
-func accept(t *testing.T, agent *net.UnixListener) <-chan received {
-	t.Helper()
+func accept(agent *net.UnixListener) <-chan received {
 	got := make(chan received, 1)
 	go func() { got <- takeListener(agent) }()
 	return got
@@ -85,12 +80,8 @@ func TestSeccompWaitKillableRecv(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
-			agent, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = agent.Close() })
-			first := accept(t, agent)
+			agent := listenUnix(t, socket)
+			first := accept(agent)
 			e := harness.New(t)
 			c := startIn(t, e, e.Bundle("trap : USR1; cd /tmp; "+sleeper, func(s *specs.Spec) {
 				filter(specs.LinuxSyscall{Names: []string{"chdir"}, Action: specs.ActNotify})(s)

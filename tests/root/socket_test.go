@@ -1,6 +1,7 @@
 package root_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -9,20 +10,60 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/tests/harness"
 )
+
+// listenUnix listens until the test's end.
+func listenUnix(t *testing.T, path string) *net.UnixListener {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// takeDescriptor accepts a connection and takes the one descriptor that it brings.
+func takeDescriptor(t *testing.T, l *net.UnixListener) int {
+	t.Helper()
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	data, oob := make([]byte, 100), make([]byte, 100)
+	_, n, _, _, err := conn.ReadMsgUnix(data, oob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := onlyDescriptor(oob[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// onlyDescriptor is the one descriptor of a control message, unix(7) SCM_RIGHTS.
+func onlyDescriptor(oob []byte) (int, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return -1, fmt.Errorf("%d control messages, %w", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1, fmt.Errorf("%d descriptors, %w", len(fds), err)
+	}
+	return fds[0], nil
+}
 
 // activated makes the runtime a process that a service manager passes one socket, and more
 // files behind it, sd_listen_fds(3).
 func activated(t *testing.T, more ...*os.File) func(*exec.Cmd) {
 	t.Helper()
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	socket, err := l.File()
+	socket, err := listenUnix(t, filepath.Join(t.TempDir(), "s")).File()
 	if err != nil {
 		t.Fatal(err)
 	}

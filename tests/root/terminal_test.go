@@ -25,11 +25,7 @@ type console struct {
 func newConsole(t *testing.T) *console {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "console")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := listenUnix(t, path)
 	if err := l.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -39,25 +35,7 @@ func newConsole(t *testing.T) *console {
 // take receives the master of one terminal.
 func (c *console) take() *os.File {
 	c.t.Helper()
-	conn, err := c.l.AcceptUnix()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	name, oob := make([]byte, 100), make([]byte, 100)
-	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 {
-		c.t.Fatalf("%d control messages, %v", len(messages), err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		c.t.Fatalf("descriptors %v, %v", fds, err)
-	}
-	f := os.NewFile(uintptr(fds[0]), "master")
+	f := os.NewFile(uintptr(takeDescriptor(c.t, c.l)), "master")
 	c.t.Cleanup(func() { _ = f.Close() })
 	return f
 }
