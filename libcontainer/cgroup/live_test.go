@@ -149,23 +149,31 @@ func TestKillReachesAFrozenContainer(t *testing.T) {
 }
 
 func TestKillOutrunsAProcessThatForks(t *testing.T) {
-	s := create(t, "devices", "freezer")
-	cmd := exec.Command("sh", "-c", "while :; do sleep 1 & done")
-	limit := create(t, "pids")
-	if err := limit.Write(&plan.WriteCgroup{Hierarchy: "pids", File: "pids.max", Value: "40"}); err != nil {
-		t.Fatal(err)
-	}
-	both := FromState(append(s.Paths(), limit.Paths()...))
-	start(t, both, cmd)
-	if err := both.Kill(unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if pids, err := both.PIDs(); err != nil || len(pids) > 0 {
-		t.Errorf("left: %v, %v", pids, err)
-	}
-	if err := both.Remove(); err != nil {
-		t.Error(err)
+	for name, hierarchies := range map[string][]string{
+		"through the v1 freezer": {"devices", "freezer", "pids"},
+		"through cgroup.kill":    {""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if hierarchies[0] == "" {
+				needV2(t, "pids")
+			}
+			s := create(t, hierarchies...)
+			if err := s.Write(&plan.WriteCgroup{Hierarchy: hierarchies[len(hierarchies)-1], File: "pids.max", Value: "40"}); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("sh", "-c", "while :; do sleep 1 & done")
+			start(t, s, cmd)
+			if err := s.Kill(unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if pids, err := s.PIDs(); err != nil || len(pids) > 0 {
+				t.Errorf("left: %v, %v", pids, err)
+			}
+			if err := s.Remove(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
