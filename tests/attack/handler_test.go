@@ -3,7 +3,6 @@ package attack
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +28,7 @@ func TestCVE_2019_5736_Handler(t *testing.T) {
 		s.Process.Args = []string{"/app.wasm", "open=/proc/self/exe", "stderr=tried", "sleep"}
 		s.Linux.Namespaces[0] = specs.LinuxNamespace{Type: "pid", Path: fmt.Sprintf("/proc/%d/ns/pid", pid)}
 	})
-	buildModule(t, filepath.Join(other, "rootfs", "app.wasm"))
+	putModule(t, other)
 	e.MustRun("create", "--bundle", other, module) // the copy is seen before it runs, too
 	e.MustRun("start", module)
 	found := report(t, bundle)
@@ -54,7 +53,7 @@ func TestWasmModuleCannotWriteItsEngine(t *testing.T) {
 		s.Annotations = map[string]string{"run.oci.handler": "wasm"}
 		s.Process.Args = []string{"/app.wasm", "open=/proc/self/exe", "open=/proc/1/exe", "open=/app.wasm"}
 	})
-	buildModule(t, filepath.Join(bundle, "rootfs", "app.wasm"))
+	putModule(t, bundle)
 	out := e.MustRun("run", "--bundle", bundle, e.ID("c"))
 	if strings.Contains(out, "opened /proc") || !strings.Contains(out, "opened /app.wasm") {
 		t.Errorf("opened for writing:\n%s", out)
@@ -85,12 +84,14 @@ func handlerBeside(t *testing.T) (file string, content []byte) {
 	return file, content
 }
 
-// buildModule builds the module of the whole-system tests.
-func buildModule(t *testing.T, file string) {
+// putModule puts the module of the whole-system tests into a bundle.
+func putModule(t *testing.T, bundle string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "../root/module")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the module: %v\n%s", err, out)
+	b, err := harness.Program("app.wasm")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(bundle, "rootfs", "app.wasm"), b, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -3,25 +3,12 @@ package root_test
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gantry-containers/gantry/tests/harness"
 )
-
-// mayExceed reports whether this machine's root may raise hard limits and lower
-// oom_score_adj: CAP_SYS_RESOURCE, which containers and some virtual machines lack.
-func mayExceed(t *testing.T) bool {
-	t.Helper()
-	const sysResource = 24
-	set, err := strconv.ParseUint(status(t, os.Getpid(), "CapEff"), 16, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return set>>sysResource&1 != 0
-}
 
 // hardLimit is this process's hard limit of open files.
 func hardLimit(t *testing.T) uint64 {
@@ -46,10 +33,10 @@ func TestRlimitAboveTheCallers(t *testing.T) {
 					edit(s)
 				}
 			}
-			if !mayExceed(t) {
+			if harness.SysResource.Probe() != nil {
 				refuse(t, raise, "process.rlimits[0]", "RLIMIT_NOFILE", "operation not permitted")
-				t.Skip("this machine's root has no CAP_SYS_RESOURCE: only the refusal was tested")
 			}
+			harness.Need(t, harness.SysResource) // that it is refused was tested
 			equal(t, "open files", fmt.Sprintf("%d %d", above, above), limitsOf(t, start(t, raise).pid)["Max open files"])
 		})
 	}
@@ -65,10 +52,10 @@ func TestOOMScoreBelowTheCallers(t *testing.T) {
 					edit(s)
 				}
 			}
-			if !mayExceed(t) {
+			if harness.SysResource.Probe() != nil {
 				refuse(t, lower, "process.oomScoreAdj", "permission denied")
-				t.Skip("this machine's root has no CAP_SYS_RESOURCE: only the refusal was tested")
 			}
+			harness.Need(t, harness.SysResource) // that it is refused was tested
 			c := start(t, lower)
 			equal(t, "of the container", "-999", proc(t, c.pid, "oom_score_adj"))
 			equal(t, "of exec", "-999", c.exec("cat /proc/self/oom_score_adj"))

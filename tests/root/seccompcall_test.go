@@ -2,7 +2,6 @@ package root_test
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -68,14 +67,10 @@ func TestSeccompSeveralArguments(t *testing.T) {
 	}
 }
 
-// probe builds tests/root/probe for an architecture into a bundle.
+// probe puts the probe for an architecture into a bundle.
 func probe(t *testing.T, bundle, arch string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(bundle, "rootfs", "bin", "probe-"+arch), "./probe")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch, "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the probe: %v\n%s", err, out)
-	}
+	putProgram(t, "probe-"+arch, filepath.Join(bundle, "rootfs", "bin", "probe-"+arch), 0o755)
 }
 
 func onAMD64(t *testing.T) {

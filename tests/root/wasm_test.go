@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -14,29 +13,9 @@ import (
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
-// wasmModule builds tests/root/module for WASI, once.
-var wasmModule = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "gantry-wasm-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "app.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./module")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the module: %w\n%s", err, out)
-	}
-	return os.ReadFile(file)
-})
-
 // wasm makes a bundle whose process is the module, at /app.wasm and not executable.
 func wasm(t *testing.T, e *harness.Env, edit change, args ...string) (bundle string) {
 	t.Helper()
-	b, err := wasmModule()
-	if err != nil {
-		t.Fatal(err)
-	}
 	bundle = e.Bundle("", func(s *specs.Spec) {
 		s.Annotations = map[string]string{"run.oci.handler": "wasm"}
 		s.Process.Args = append([]string{"/app.wasm"}, args...)
@@ -44,8 +23,20 @@ func wasm(t *testing.T, e *harness.Env, edit change, args ...string) (bundle str
 			edit(s)
 		}
 	})
-	write(t, filepath.Join(bundle, "rootfs", "app.wasm"), string(b))
+	putProgram(t, "app.wasm", filepath.Join(bundle, "rootfs", "app.wasm"), 0o644)
 	return bundle
+}
+
+// putProgram makes a file of one of the harness's programs.
+func putProgram(t *testing.T, name, file string, mode os.FileMode) {
+	t.Helper()
+	b, err := harness.Program(name)
+	if err == nil {
+		err = os.WriteFile(file, b, mode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestWasmModuleGetsWhatAProcessHas(t *testing.T) {
