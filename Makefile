@@ -33,7 +33,7 @@ help: ## show this list
 build: ## build bin/runc (static; the seccomp compiler embedded) and bin/runc-wasm
 	$(COMPILER)/build
 	go build -trimpath -tags '$(TAGS) seccomp_embed' -ldflags '$(LDFLAGS)' -o bin/runc ./runc
-	go build -trimpath -ldflags '-s -w' -o bin/runc-wasm ./wasm
+	go build -trimpath -ldflags '-s -w' -o bin/runc-wasm ./libcontainer/wasm
 
 run: packages build ## build, make a busybox bundle in bin/demo, run a container in it
 	hack/make-bundle bin/demo $(ARGS)
@@ -41,7 +41,7 @@ run: packages build ## build, make a busybox bundle in bin/demo, run a container
 
 test: packages build ## vet, unit and whole-system tests, race detector, replay loop on arm64 and riscv64
 	go vet -tags $(TAGS) ./...
-	go test -tags $(TAGS) -count=1 ./libcontainer/... ./runc/... ./wasm/...
+	go test -tags $(TAGS) -count=1 ./libcontainer/... ./runc/...
 	go test -tags $(TAGS) -count=1 -p 1 -timeout 30m ./tests/... # one at a time: they watch the machine's mounts and cgroups
 	CGO_ENABLED=1 go test -count=1 ./$(COMPILER)/...
 	CGO_ENABLED=1 go test -race -count=1 $(RACE)
@@ -69,7 +69,7 @@ install: build ## install runc, the programs that it runs, its manual pages and 
 	install -D -m 0755 bin/runc $(DESTDIR)$(PREFIX)/sbin/runc
 	install -D -m 0755 bin/runc-wasm $(DESTDIR)$(PREFIX)/libexec/gantry/runc-wasm
 	install -d $(SHARE)/man/man8 $(addprefix $(SHARE)/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-	install -m 0644 man/*.8 $(SHARE)/man/man8
+	install -m 0644 docs/man/*.8 $(SHARE)/man/man8
 	bin/runc completion bash > $(SHARE)/bash-completion/completions/runc
 	bin/runc completion zsh > $(SHARE)/zsh/site-functions/_runc
 	bin/runc completion fish > $(SHARE)/fish/vendor_completions.d/runc.fish
