@@ -30,9 +30,10 @@ export GOFLAGS += -buildvcs=false
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: ## build bin/runc (static; the seccomp compiler embedded)
+build: ## build bin/runc (static; the seccomp compiler embedded) and bin/runc-wasm
 	$(COMPILER)/build
 	go build -trimpath -tags '$(TAGS) seccomp_embed' -ldflags '$(LDFLAGS)' -o bin/runc ./runc
+	go build -trimpath -ldflags '-s -w' -o bin/runc-wasm ./libcontainer/wasm
 
 run: packages build ## build, make a busybox bundle in bin/demo, run a container in it
 	hack/make-bundle bin/demo $(ARGS)
@@ -64,10 +65,11 @@ bench: packages build ## CPU of run, exec and create+start+delete against crun a
 fuzz: ## every fuzz target, 30 seconds each
 	hack/fuzz 30s
 
-install: build ## install runc, its manual pages and completion under $(DESTDIR)$(PREFIX)
+install: build ## install runc, the programs that it runs, its manual pages and completion under $(DESTDIR)$(PREFIX)
 	install -D -m 0755 bin/runc $(DESTDIR)$(PREFIX)/sbin/runc
+	install -D -m 0755 bin/runc-wasm $(DESTDIR)$(PREFIX)/libexec/gantry/runc-wasm
 	install -d $(SHARE)/man/man8 $(addprefix $(SHARE)/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-	install -m 0644 man/*.8 $(SHARE)/man/man8
+	install -m 0644 docs/man/*.8 $(SHARE)/man/man8
 	bin/runc completion bash > $(SHARE)/bash-completion/completions/runc
 	bin/runc completion zsh > $(SHARE)/zsh/site-functions/_runc
 	bin/runc completion fish > $(SHARE)/fish/vendor_completions.d/runc.fish

@@ -31,15 +31,16 @@ func (r *Runtime) Create(o *CreateOptions) error {
 
 // creation is a container in the making.
 type creation struct {
-	r    *Runtime
-	o    *CreateOptions
-	in   *intake
-	dir  *state.Dir
-	st   *state.State
-	tty  *terminal
-	set  *cgroup.Set
-	oom  oomWatch
-	proc *launch.Process
+	r       *Runtime
+	o       *CreateOptions
+	in      *intake
+	dir     *state.Dir
+	st      *state.State
+	tty     *terminal
+	set     *cgroup.Set
+	oom     oomWatch
+	proc    *launch.Process
+	handler *launch.Handler // what executes the program in the kernel's place; nil without one
 	// devices are the host's network devices that were moved in; nil without any.
 	devices *netdev.Mover
 	// notify is the container's socket for its service manager; nil without one, and until
@@ -56,6 +57,10 @@ func (r *Runtime) create(o *CreateOptions, start bool) (*creation, error) {
 		return nil, err
 	}
 	c := &creation{r: r, o: o, in: in}
+	if c.handler, err = openHandler(in.plan); err != nil {
+		return nil, err
+	}
+	defer c.handler.Close()
 	if c.dir, err = state.Create(r.Root, o.ID); err != nil {
 		return nil, err
 	}
@@ -75,7 +80,7 @@ func (c *creation) build(start bool) error {
 	}
 	l := &launch.Launch{
 		Plan: c.in.plan, Perform: c.perform, CgroupProcs: c.cgroupProcs, CgroupDir: c.cgroupDir,
-		Target: -1, Start: -1, Console: -1,
+		Target: -1, Start: -1, Console: -1, Handler: c.handler,
 	}
 	if !start {
 		fd, err := listenStart(c.dir)
@@ -146,6 +151,11 @@ func (c *creation) record() error {
 func (c *creation) handOver() error {
 	if err := sendPidfd(c.o.PidfdSocket, c.proc.PIDFD); err != nil {
 		return fault.FlagFailed.Atf("--pidfd-socket", "%s: %w", c.o.PidfdSocket, err)
+	}
+	if socket := c.in.spec.Annotations[pidfdAnnotation]; socket != "" {
+		if err := sendPidfd(socket, c.proc.PIDFD); err != nil {
+			return fault.Atf("annotations[\""+pidfdAnnotation+"\"]", "%s: %w", socket, err)
+		}
 	}
 	if err := writePidFile(c.o.PidFile, c.proc.PID); err != nil {
 		return fault.FlagFailed.Atf("--pid-file", "%s: %w", c.o.PidFile, err)

@@ -94,10 +94,9 @@ func (e *execution) describe(dir *state.Dir) error {
 	if plan.Labelled(e.proc, nil) {
 		e.facts.LSM = host.ProbeLSM()
 	}
-	if err := checkDescriptors(&e.o.LaunchOptions); err != nil {
+	if err := checkDescriptors(e.o.PreserveFDs); err != nil {
 		return err
 	}
-	passSockets(e.proc, &e.o.LaunchOptions)
 	e.filter, err = loadFilter(rawSeccomp, e.facts)
 	return err
 }
@@ -263,7 +262,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	e.findHome()
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
-		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
+		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs,
 		Resctrl: joinOf(&e.st.IntelRdt),
 	}
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)

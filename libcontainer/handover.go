@@ -41,6 +41,9 @@ func writePidFile(file string, pid int) error {
 	return err
 }
 
+// pidfdAnnotation is how crun is asked for what --pidfd-socket is for.
+const pidfdAnnotation = "run.oci.pidfd_receiver"
+
 // sendPidfd sends a pidfd of the process to the socket.
 func sendPidfd(socket string, pidfd int) error {
 	if socket == "" {

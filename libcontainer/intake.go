@@ -77,10 +77,10 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err := checkProcBinds(dir, b.Spec.Mounts); err != nil {
 		return nil, err
 	}
-	if err := checkDescriptors(&o.LaunchOptions); err != nil {
+	if err := checkDescriptors(o.PreserveFDs + o.ListenFDs); err != nil {
 		return nil, err
 	}
-	passSockets(b.Spec.Process, &o.LaunchOptions)
+	passSockets(b.Spec.Process, o.ListenFDs)
 	if o.NotifySocket != "" {
 		prepareNotify(b.Spec, r.Root, o.ID)
 	}
@@ -180,23 +180,23 @@ func checkProcBinds(bundleDir string, mounts []specs.Mount) error {
 
 // checkDescriptors makes sure that what --preserve-fds and LISTEN_FDS name was handed down:
 // a descriptor that closes on execve(2) is one of this process's own.
-func checkDescriptors(o *LaunchOptions) error {
-	for fd := 3; fd < 3+o.PreserveFDs+o.ListenFDs; fd++ {
+func checkDescriptors(count int) error {
+	for fd := 3; fd < 3+count; fd++ {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if err == nil && flags&unix.FD_CLOEXEC != 0 {
 			err = unix.EBADF
 		}
 		if err != nil {
-			return fault.FlagFailed.Atf("--preserve-fds", "unable to stat preserved-fd %d (of %d): %w", fd-3, o.PreserveFDs+o.ListenFDs, err)
+			return fault.FlagFailed.Atf("--preserve-fds", "unable to stat preserved-fd %d (of %d): %w", fd-3, count, err)
 		}
 	}
 	return nil
 }
 
 // passSockets tells the process of sockets that it inherits, sd_listen_fds(3).
-func passSockets(p *specs.Process, o *LaunchOptions) {
-	if o.ListenFDs > 0 {
-		p.Env = append(p.Env, "LISTEN_FDS="+strconv.Itoa(o.ListenFDs), "LISTEN_PID=1")
+func passSockets(p *specs.Process, count int) {
+	if count > 0 {
+		p.Env = append(p.Env, "LISTEN_FDS="+strconv.Itoa(count), "LISTEN_PID=1")
 	}
 }
 

@@ -1,10 +1,3 @@
-// Package libcontainer makes, runs and removes OCI containers.
-//
-// The way of the data: config.json → bundle (strict decode) → validate → host
-// facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
-// is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, AddMounts, RemoveMounts, Update, Stats, Events,
-// Plan, PlanDiff.
 package libcontainer
 
 import (
@@ -38,10 +31,8 @@ type LaunchOptions struct {
 	PidfdSocket string
 	// PidFile is where the pid is written, as the last thing; "" for none.
 	PidFile string
-	// PreserveFDs is how many descriptors from 3 on reach the process, beside LISTEN_FDS.
+	// PreserveFDs is how many descriptors from 3 on reach the process, beside ListenFDs.
 	PreserveFDs int
-	// ListenFDs is the caller's LISTEN_FDS (sd_listen_fds(3)); 0 for none.
-	ListenFDs int
 	// Detach returns once the process runs instead of waiting for its end.
 	Detach bool
 	// NoSubreaper keeps the runtime from adopting the container's orphans while it waits.
@@ -61,6 +52,9 @@ type CreateOptions struct {
 	NoNewKeyring bool
 	// NotifySocket is the caller's NOTIFY_SOCKET (sd_notify(3)); "" for none.
 	NotifySocket string
+	// ListenFDs is the caller's LISTEN_FDS (sd_listen_fds(3)); 0 for none. An exec'ed process
+	// has none: LISTEN_PID must be its pid, which nobody knows beforehand but the first one's.
+	ListenFDs int
 	// Keep leaves the container's state after a foreground run.
 	Keep bool
 }

@@ -35,7 +35,7 @@ func bundleFlag() cli.Flag {
 	return &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "`DIR` of the bundle (default: the working directory)"}
 }
 
-// launchOptions reads launchFlags and what a service manager hands down.
+// launchOptions reads launchFlags.
 func launchOptions(c *cli.Context) (o libcontainer.LaunchOptions, err error) {
 	for _, file := range []struct {
 		flag string
@@ -52,11 +52,10 @@ func launchOptions(c *cli.Context) (o libcontainer.LaunchOptions, err error) {
 	if o.PreserveFDs = c.Int("preserve-fds"); o.PreserveFDs < 0 {
 		return o, fault.Usage.Atf("--preserve-fds", "%d is negative", o.PreserveFDs)
 	}
-	o.ListenFDs = listenFDs()
 	return o, nil
 }
 
-// createOptions reads containerFlags and launchFlags.
+// createOptions reads containerFlags, launchFlags and what a service manager hands down.
 func createOptions(c *cli.Context) (*libcontainer.CreateOptions, error) {
 	launch, err := launchOptions(c)
 	if err != nil {
@@ -78,6 +77,7 @@ func createOptions(c *cli.Context) (*libcontainer.CreateOptions, error) {
 		NoPivot:       c.Bool("no-pivot"),
 		NoNewKeyring:  c.Bool("no-new-keyring"),
 		NotifySocket:  os.Getenv("NOTIFY_SOCKET"),
+		ListenFDs:     listenFDs(),
 	}, nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 //go:generate go test -tags urfave_cli_no_docs -run TestManPagesAreUpToDate . -update
 
-const manDir = "../man"
+const manDir = "../docs/man"
 
 // manDate is when the pages last changed in what they say; that of the build would make
 // them stale every day.
@@ -42,7 +42,7 @@ func TestManPagesAreUpToDate(t *testing.T) {
 		got[filepath.Base(file)] = string(text)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("man/ is out of date, make generate (-want +got):\n%s", diff)
+		t.Errorf("docs/man/ is out of date, make generate (-want +got):\n%s", diff)
 	}
 }
 

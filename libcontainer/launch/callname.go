@@ -20,6 +20,7 @@ var callNames = [...]struct {
 	{unix.SYS_CLOSE_RANGE, "close_range"},
 	{unix.SYS_DUP3, "dup3"},
 	{unix.SYS_EXECVE, "execve"},
+	{unix.SYS_EXECVEAT, "execveat"},
 	{unix.SYS_EXIT_GROUP, "exit_group"},
 	{unix.SYS_FACCESSAT, "faccessat"},
 	{unix.SYS_FACCESSAT2, "faccessat2"},

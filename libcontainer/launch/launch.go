@@ -35,7 +35,8 @@ type Launch struct {
 	Console   int // socket that receives the master, for Console
 	// ConsoleAnswers makes the child wait for a byte on Console after it sent the master.
 	ConsoleAnswers bool
-	Stdio          []int // what stdin, stdout and stderr become; nil keeps the runtime's own
+	Handler        *Handler // nil where the kernel executes the program
+	Stdio          []int    // what stdin, stdout and stderr become; nil keeps the runtime's own
 
 	sync         int // child's end
 	exe          int
@@ -87,6 +88,9 @@ func (l *Launch) childFDs() []int {
 		if fd >= 0 {
 			fds = append(fds, fd)
 		}
+	}
+	if l.Handler != nil {
+		fds = append(fds, l.Handler.fd())
 	}
 	fds = append(fds, l.Stdio...)
 	for _, m := range []map[string]int{l.cgroupFDs, l.namespaceFDs} {

@@ -109,12 +109,16 @@ func (w *lowering) changeDir(a *plan.ChangeDir) {
 // filter is loaded and while create can still report that it is missing.
 func (w *lowering) findProgram(a *plan.FindProgram) {
 	const asUser = 0x200 // AT_EACCESS
+	right := unix.X_OK
+	if a.Readable {
+		right = unix.R_OK
+	}
 	if strings.Contains(a.Name, "/") {
 		name := w.str(a.Name)
 		dir := w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR, unix.ENOENT)
 		w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_WRONLY|unix.O_CLOEXEC, 0) // answers EISDIR
 		w.onError(dir)
-		w.call(unix.SYS_FACCESSAT2, atFDCWD, name, unix.X_OK, asUser)
+		w.call(unix.SYS_FACCESSAT2, atFDCWD, name, right, asUser)
 		w.set(name).to(w.exeName)
 		return
 	}
@@ -124,7 +128,7 @@ func (w *lowering) findProgram(a *plan.FindProgram) {
 			dir = "."
 		}
 		name := w.str(dir + "/" + a.Name)
-		access := w.call(unix.SYS_FACCESSAT2, atFDCWD, name, unix.X_OK, asUser).ok(unix.ENOENT, unix.EACCES, unix.ENOTDIR, unix.ELOOP)
+		access := w.call(unix.SYS_FACCESSAT2, atFDCWD, name, right, asUser).ok(unix.ENOENT, unix.EACCES, unix.ENOTDIR, unix.ELOOP)
 		isDir := w.call(unix.SYS_OPENAT, atFDCWD, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).ok(unix.ENOTDIR).to(w.cur)
 		w.close(w.cur)
 		next := w.set(0)
@@ -133,7 +137,7 @@ func (w *lowering) findProgram(a *plan.FindProgram) {
 		w.onError(access)
 		w.onSuccess(next)
 	}
-	w.call(unix.SYS_FACCESSAT2, atFDCWD, w.str(""), unix.X_OK, asUser) // none: answers ENOENT
+	w.call(unix.SYS_FACCESSAT2, atFDCWD, w.str(""), right, asUser) // none: answers ENOENT
 	for _, s := range found {
 		w.onSuccess(s)
 	}
@@ -210,6 +214,10 @@ func (w *lowering) exec(a *plan.Execute) {
 	if a.FindHome {
 		env = slices.DeleteFunc(slices.Clone(env), func(e string) bool { return e == "HOME=" })
 		home = []uint64{uint64(w.arena.base) + scratchOffset}
+	}
+	if a.Handler != "" {
+		w.call(unix.SYS_EXECVEAT, w.l.Handler.fd(), "", w.vector(a.Args), w.vector(env, home...), unix.AT_EMPTY_PATH)
+		return
 	}
 	w.call(unix.SYS_EXECVE, w.exeName, w.vector(a.Args), w.vector(env, home...))
 }

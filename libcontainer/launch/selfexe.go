@@ -13,13 +13,25 @@ import (
 // A caller may run the same command again from SealedCopy.
 var ErrNoExeSwap = errors.New("the runtime's binary can't be protected: prctl PR_SET_MM_MAP is refused")
 
+// ErrCgo says that the program is linked with cgo. The C library has memory registered with the
+// kernel (rseq(2)) that a child, which unmaps all of the program, would be killed for.
+var ErrCgo = errors.New("this program is linked with cgo and can start no container: build it with CGO_ENABLED=0")
+
+// iscgo is set by runtime/cgo, where that is linked.
+//
+//go:linkname iscgo runtime.iscgo
+var iscgo bool
+
 // binarySeals are what make a copy of the runtime safe to be seen by a container.
 const binarySeals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
 // ProtectExe makes sure, before anything is done, that a child's exe link will lead to no
 // file of the host: the swap of SealExe is possible, or this process itself runs from a
-// sealed copy. Otherwise the error wraps ErrNoExeSwap.
+// sealed copy. Otherwise the error wraps ErrNoExeSwap, or is ErrCgo.
 func ProtectExe() error {
+	if iscgo {
+		return ErrCgo
+	}
 	if err := swapRefused(); err != nil && !runsSealed() {
 		return fmt.Errorf("%w: %w", ErrNoExeSwap, err)
 	}
@@ -78,7 +90,7 @@ func copyAll(to, from int) error {
 	for {
 		n, err := unix.Sendfile(to, from, nil, 1<<30)
 		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("copy the runtime's binary: %w", err)
+			return fmt.Errorf("copy to a memfd: %w", err)
 		}
 		if err == nil && n == 0 {
 			return nil

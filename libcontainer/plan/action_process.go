@@ -82,6 +82,8 @@ type ChangeDir struct {
 type FindProgram struct {
 	Name string
 	Path string // value of PATH, used when Name has no slash
+	// Readable is enough for a handler; else it must be executable.
+	Readable bool `json:",omitempty"`
 }
 
 // KeepCapabilities narrows the sets to the final ones plus what the steps up to the
@@ -118,6 +120,8 @@ type Execute struct {
 	Env  []string
 	// FindHome adds HOME from ReadPasswd: the environment has none.
 	FindHome bool
+	// Handler names what executes the program in the kernel's place; "" without one.
+	Handler string `json:",omitempty"`
 }
 
 // RunHooks runs hooks of one kind, config.md "POSIX-platform Hooks".
@@ -177,6 +181,9 @@ func (a *ChangeDir) String() string {
 }
 
 func (a *FindProgram) String() string {
+	if a.Readable {
+		return "find readable file " + a.Name
+	}
 	return "find program " + a.Name
 }
 
@@ -192,7 +199,14 @@ func (*NoNewPrivileges) String() string  { return "set no_new_privs" }
 func (a *InstallSeccomp) String() string { return "load the seccomp filter" }
 func (*ReadPasswd) String() string       { return "read /etc/passwd" }
 func (*AwaitStart) String() string       { return "wait for start" }
-func (a *Execute) String() string        { return "execute " + strings.Join(a.Args, " ") }
+func (a *Execute) String() string {
+	s := "execute " + strings.Join(a.Args, " ")
+	if a.Handler != "" {
+		s += " by the " + a.Handler + " handler"
+	}
+	return s
+}
+
 func (a *RunHooks) String() string {
 	where := ""
 	if a.InContainer {

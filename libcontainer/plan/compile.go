@@ -52,6 +52,8 @@ type compiler struct {
 	// readonlyDev is the index of a mount on /dev that becomes read-only after the device
 	// nodes are made; -1 for none.
 	readonlyDev int
+	// handler executes the program in the kernel's place; "" without one. handlerField asked for it.
+	handler, handlerField string
 }
 
 // Create compiles the plan of a new container. It is the table of contents of a
@@ -59,6 +61,7 @@ type compiler struct {
 func Create(in *Input) (*Plan, error) {
 	c := newCompiler(in)
 	c.checkLabels()
+	c.chooseHandler()
 	c.cgroups()
 	c.resctrl()
 	c.birth()

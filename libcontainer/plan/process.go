@@ -44,7 +44,7 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 	}
 	c.add(Child, "process.user.umask", &SetUmask{Mask: mask})
 	c.add(Child, "process.cwd", &ChangeDir{Path: p.Cwd})
-	c.add(Child, "process.args[0]", &FindProgram{Name: p.Args[0], Path: searchPath(p.Env)})
+	c.add(Child, "process.args[0]", &FindProgram{Name: p.Args[0], Path: searchPath(p.Env), Readable: c.handler != ""})
 	final := capabilities(caps, last)
 	if c.seccompNeedsAdmin(p) {
 		c.add(Child, "process.capabilities", &KeepCapabilities{Capabilities: final, Extra: 1 << capSysAdmin})
@@ -103,7 +103,11 @@ func (c *compiler) confine(p *specs.Process, filter *Seccomp) {
 }
 
 func (c *compiler) program(p *specs.Process) {
-	c.add(Child, "process.args", &Execute{Args: p.Args, Env: p.Env, FindHome: !hasHome(p.Env)})
+	field := "process.args"
+	if c.handler != "" {
+		field = c.handlerField
+	}
+	c.add(Child, field, &Execute{Args: p.Args, Env: p.Env, FindHome: !hasHome(p.Env), Handler: c.handler})
 }
 
 func capabilities(caps *specs.LinuxCapabilities, last int) Capabilities {

@@ -2,7 +2,6 @@ package root_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,28 +62,6 @@ func TestPreserveFDs(t *testing.T) {
 	r = e.RunWith(func(cmd *exec.Cmd) { cmd.ExtraFiles = files[:1] },
 		"run", "--preserve-fds", "3", "-b", e.Bundle("true", nil), e.ID("missing"))
 	wantFailure(t, r, "preserve", "3")
-}
-
-func TestListenFDs(t *testing.T) {
-	e := harness.New(t)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	socket, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	bundle := e.Bundle("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/1/fd/3 | cut -d: -f1; cat <&4", nil)
-	r := e.RunWith(func(cmd *exec.Cmd) {
-		cmd.ExtraFiles = []*os.File{socket, openFile(t, "after the sockets\n")}
-		// The sockets are meant for one process, sd_listen_fds(3).
-		cmd.Args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
-		cmd.Path = "/bin/sh"
-	}, "run", "--preserve-fds", "1", "-b", bundle, e.ID("c"))
-	equal(t, "output", "1 1\nsocket\nafter the sockets\n", r.Stdout)
 }
 
 // TestCreatedContainerShowsNothingOfTheHost looks at what root of another container with

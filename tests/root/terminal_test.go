@@ -25,11 +25,7 @@ type console struct {
 func newConsole(t *testing.T) *console {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "console")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := listenUnix(t, path)
 	if err := l.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -39,25 +35,7 @@ func newConsole(t *testing.T) *console {
 // take receives the master of one terminal.
 func (c *console) take() *os.File {
 	c.t.Helper()
-	conn, err := c.l.AcceptUnix()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	name, oob := make([]byte, 100), make([]byte, 100)
-	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 {
-		c.t.Fatalf("%d control messages, %v", len(messages), err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		c.t.Fatalf("descriptors %v, %v", fds, err)
-	}
-	f := os.NewFile(uintptr(fds[0]), "master")
+	f := os.NewFile(uintptr(takeDescriptor(c.t, c.l)), "master")
 	c.t.Cleanup(func() { _ = f.Close() })
 	return f
 }
@@ -143,6 +121,80 @@ func TestExecTerminal(t *testing.T) {
 			equal(t, "screen", "/dev/pts/0\n0\nyes", readAll(t, con.take()))
 		})
 	}
+}
+
+// TestTerminalOwner: the user owns its terminal, whose group and mode are those that the
+// devpts gives, as in runc.
+func TestTerminalOwner(t *testing.T) {
+	harness.NeedRoot(t)
+	const stat = "for f in $(tty) /dev/console; do stat -c '%u:%g %a' $f; done; echo again >$(tty)"
+	user := func(s *specs.Spec) { s.Process.User = specs.User{UID: 1000, GID: 1001} }
+	for name, tc := range map[string]struct {
+		edit change
+		want string
+	}{
+		"of root":   {nil, "0:5 620"},
+		"of a user": {user, "1000:5 620"},
+		"of a user, another devpts": {func(s *specs.Spec) {
+			user(s)
+			for i, m := range s.Mounts {
+				if m.Type == "devpts" {
+					s.Mounts[i].Options = []string{"newinstance", "ptmxmode=0666", "mode=0600", "gid=7"}
+				}
+			}
+		}, "1000:7 600"},
+		"in a user namespace":           {mapped, "0:5 620"},
+		"of a user in a user namespace": {func(s *specs.Spec) { mapped(s); user(s) }, "1000:5 620"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := harness.New(t)
+			con := newConsole(t)
+			id := e.ID("c")
+			e.MustRun("run", "-d", "--console-socket", con.path, "-b", e.Bundle(stat, withTerminal(tc.edit)), id)
+			equal(t, "terminal and console", tc.want+"\n"+tc.want+"\nagain", readAll(t, con.take()))
+		})
+	}
+	t.Run("of exec", func(t *testing.T) {
+		c := start(t, nil)
+		con := newConsole(t)
+		c.MustRun("exec", "-d", "-t", "-u", "1000:1001", "--console-socket", con.path, c.id, "sh", "-c", "stat -c '%u:%g %a' $(tty); echo again >$(tty)")
+		equal(t, "terminal", "1000:5 620\nagain", readAll(t, con.take()))
+	})
+}
+
+func TestConsoleSize(t *testing.T) {
+	harness.NeedRoot(t)
+	t.Run("of a container", func(t *testing.T) {
+		e := harness.New(t)
+		con := newConsole(t)
+		e.MustRun("run", "-d", "--console-socket", con.path, "-b", e.Bundle("stty size", func(s *specs.Spec) {
+			s.Process.Terminal, s.Process.ConsoleSize = true, &specs.Box{Height: 12, Width: 345}
+		}), e.ID("c"))
+		equal(t, "size", "12 345", readAll(t, con.take()))
+	})
+	t.Run("not said", func(t *testing.T) {
+		e := harness.New(t)
+		con := newConsole(t)
+		e.MustRun("run", "-d", "--console-socket", con.path, "-b", e.Bundle(sleeper, func(s *specs.Spec) { s.Process.Terminal = true }), e.ID("c"))
+		size, err := unix.IoctlGetWinsize(int(con.take().Fd()), unix.TIOCGWINSZ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "size", unix.Winsize{}, *size)
+	})
+	t.Run("of exec with a process file", func(t *testing.T) {
+		c := start(t, nil)
+		con := newConsole(t)
+		file := filepath.Join(t.TempDir(), "process.json")
+		write(t, file, `{"terminal": true, "consoleSize": {"height": 23, "width": 45}, "cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["/bin/stty", "size"]}`)
+		c.MustRun("exec", "-d", "--console-socket", con.path, "-p", file, c.id)
+		equal(t, "size", "23 45", readAll(t, con.take()))
+	})
+	t.Run("without a terminal", func(t *testing.T) { // ignored, config.md "consoleSize"
+		expect(t, "stty size 2>/dev/null || echo no terminal", "no terminal", func(s *specs.Spec) {
+			s.Process.Terminal, s.Process.ConsoleSize = false, &specs.Box{Height: 1, Width: 2}
+		})
+	})
 }
 
 func TestTerminalInTheForeground(t *testing.T) {

@@ -44,7 +44,7 @@ func (s *staging) copyIn(name, sub string) error {
 }
 
 // tree is what tests look for from the top of the tree.
-var tree = []string{"go.mod", "bin/runc", "hack/make-bundle", "tests/bench/testdata", "libcontainer/plan/testdata"}
+var tree = []string{"go.mod", "bin/runc", "bin/runc-wasm", "hack/make-bundle", "tests/bench/testdata", "libcontainer/plan/testdata"}
 
 // addTree adds those, and test2json.
 func (s *staging) addTree() error {
