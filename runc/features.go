@@ -45,29 +45,43 @@ func featureList() *features.Features {
 			Capabilities:    plan.CapNames(math.MaxInt),
 			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
 			Seccomp:         seccompFeatures(libseccomp != ""),
-			Apparmor:        &features.Apparmor{Enabled: &no},
-			Selinux:         &features.Selinux{Enabled: &no},
-			IntelRdt:        &features.IntelRdt{Enabled: &no},
-			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &no}},
-			NetDevices:      &features.NetDevices{Enabled: &no},
+			Apparmor:        &features.Apparmor{Enabled: &yes},
+			Selinux:         &features.Selinux{Enabled: &yes},
+			IntelRdt:        &features.IntelRdt{Enabled: &yes, Schemata: &yes, Monitoring: &yes},
+			MemoryPolicy:    memoryPolicyFeatures(),
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
+			NetDevices:      &features.NetDevices{Enabled: &yes},
 		},
 		Annotations: featureAnnotations(libseccomp),
-		// runc's list, as far as one of these does something here.
-		PotentiallyUnsafeConfigAnnotations: []string{"bundle", "org.systemd.property.", "org.criu.config"},
+		// runc's list and crun's, as far as one of these does something here.
+		PotentiallyUnsafeConfigAnnotations: []string{
+			"bundle", "org.systemd.property.", "org.criu.config", "run.oci.", "module.wasm.image/variant",
+		},
 	}
 }
 
 // mountOptions are those that are no file system's own, in alphabetical order.
 func mountOptions() []string {
 	return []string{
-		"async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion",
+		"async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion",
 		"lazytime", "loud", "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion",
 		"nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private",
-		"ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "rnoatime", "rnodev",
+		"ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev",
 		"rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
 		"rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid",
-		"rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
-		"symfollow", "sync", "unbindable",
+		"rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid",
+		"symfollow", "sync", "tmpcopyup", "unbindable",
+	}
+}
+
+// memoryPolicyFeatures are all that set_mempolicy(2) has.
+func memoryPolicyFeatures() *features.MemoryPolicy {
+	return &features.MemoryPolicy{
+		Modes: []string{
+			string(specs.MpolDefault), string(specs.MpolPreferred), string(specs.MpolBind), string(specs.MpolInterleave),
+			string(specs.MpolLocal), string(specs.MpolPreferredMany), string(specs.MpolWeightedInterleave),
+		},
+		Flags: []string{string(specs.MpolFNumaBalancing), string(specs.MpolFRelativeNodes), string(specs.MpolFStaticNodes)},
 	}
 }
 
