@@ -43,7 +43,7 @@ func (m *machine) boot(ctx context.Context, img image, dir string) (int, error) 
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", m.memory,
+		"-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", m.memory,
 		"-kernel", img.kernel(), "-initrd", initrd, "-append", commandLine + m.append,
 		"-drive", "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + img.disk(),
 		"-drive", "if=virtio,format=raw,readonly=on,file=" + payload,
