@@ -48,7 +48,7 @@ func TestUpdateReadsAFile(t *testing.T) {
 	write(t, file, `{"pids":{"limit":33}}`)
 	c.MustRun("update", c.id, "-r", file, "--pids-limit", "5")
 	equal(t, "pids.max", "33", read(t, limitFile(t, c.pid, "pids.max")))
-	r := c.RunWith(func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(`{"pids":{"limit":34}}` + "\n") }, "update", "--resources=/dev/stdin", c.id)
+	r := c.RunWith(func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(`{"pids":{"limit":34}}` + "\n") }, "update", "--resources=/proc/self/fd/0", c.id)
 	equal(t, "from a pipe", harness.Result{}, r)
 	equal(t, "pids.max", "34", read(t, limitFile(t, c.pid, "pids.max")))
 }
