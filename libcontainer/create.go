@@ -36,7 +36,9 @@ type creation struct {
 	st   *state.State
 	tty  *terminal
 	set  *cgroup.Set
-	oom  oomWatch
+	// scope is the unit that systemd made; nil without one, and until then.
+	scope *scope
+	oom   oomWatch
 	proc *launch.Process
 	// notify is the container's socket for its service manager; nil without one, and until
 	// the program is to run.
@@ -124,18 +126,26 @@ func (c *creation) record() error {
 		PrivatePID:  in.newNamespace("pid"),
 		Annotations: in.spec.Annotations,
 	}
-	for i := range in.plan.Ops {
-		if create, ok := in.plan.Ops[i].Do.(*plan.CreateCgroups); ok {
-			for j := range create.Cgroups {
-				g := &create.Cgroups[j]
-				c.st.CgroupPaths = append(c.st.CgroupPaths, state.CgroupPath{Hierarchy: g.Hierarchy, Path: g.Dir()})
-			}
-		}
-	}
+	recordCgroups(c.st, in.plan)
 	if err := c.dir.SaveConfig(in.raw); err != nil {
 		return err
 	}
 	return c.dir.Save(c.st)
+}
+
+// recordCgroups notes in a state what the plan will make.
+func recordCgroups(st *state.State, p *plan.Plan) {
+	for i := range p.Ops {
+		switch a := p.Ops[i].Do.(type) {
+		case *plan.CreateCgroups:
+			for j := range a.Cgroups {
+				g := &a.Cgroups[j]
+				st.CgroupPaths = append(st.CgroupPaths, state.CgroupPath{Hierarchy: g.Hierarchy, Path: g.Dir()})
+			}
+		case *plan.CreateScope:
+			st.Unit, st.UserUnit = a.Unit.Name, a.Unit.User
+		}
+	}
 }
 
 // handOver tells the caller about the process: a pidfd, then, as the last thing, the pid.
@@ -154,6 +164,8 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	switch a := op.Do.(type) {
 	case *plan.CreateCgroups:
 		return c.createCgroups(op, a)
+	case *plan.CreateScope:
+		return atField(op, c.createScope(a, p))
 	case *plan.WriteCgroup:
 		return atField(op, c.set.Write(a))
 	case *plan.SetDevices:
@@ -266,7 +278,7 @@ func (c *creation) undo() error {
 	}
 	var err error
 	if c.set != nil {
-		err = removeCgroups(c.set, true)
+		err = c.r.removeCgroups(c.set, c.scope, true)
 	}
 	return errors.Join(err, c.dir.Remove(), c.dir.Close())
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -23,8 +24,9 @@ type Runtime struct {
 	// Rootless says that the user may lack rights over cgroups: those that can't be had are
 	// done without.
 	Rootless bool
-	// SystemdCgroup asks for the systemd cgroup driver.
-	SystemdCgroup bool
+	// Driver says who makes the cgroups of a new container; later commands know it from the
+	// container's state.
+	Driver plan.Driver
 	// Warn receives what the user should know but what stops nothing; nil discards it.
 	Warn func(string)
 }

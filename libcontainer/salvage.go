@@ -2,6 +2,7 @@ package libcontainer
 
 import (
 	"os"
+	"strings"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
@@ -14,16 +15,24 @@ import (
 // its processes, are found by planning the container again from the copy of its
 // config.json. The caller holds the lock.
 func (r *Runtime) salvage(dir *state.Dir, id string) error {
-	cgroups, err := plannedCgroups(dir, id)
+	st, err := r.plannedState(dir, id)
 	if err != nil {
 		r.warn("the cgroups of " + id + " are unknown and stay: " + err.Error())
-	} else if err := removeCgroups(cgroups, true); err != nil {
+		return os.RemoveAll(dir.Path())
+	}
+	if unit := scopeOf(st); unit != nil {
+		if err := killUnit(unit); err != nil {
+			return err
+		}
+	}
+	if err := r.removeCgroups(cgroup.FromState(st.CgroupPaths), nil, true); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir.Path())
 }
 
-func plannedCgroups(dir *state.Dir, id string) (*cgroup.Set, error) {
+// plannedState is what the state said of cgroups before it was damaged.
+func (r *Runtime) plannedState(dir *state.Dir, id string) (*state.State, error) {
 	raw, err := dir.Config()
 	if err != nil {
 		return nil, err
@@ -36,18 +45,16 @@ func plannedCgroups(dir *state.Dir, id string) (*cgroup.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := plan.Create(&plan.Input{Spec: spec, Facts: facts, ID: id, Bundle: "/", Rootfs: "/"})
+	in := &plan.Input{Spec: spec, Facts: facts, ID: id, Bundle: "/", Rootfs: "/", Driver: r.Driver}
+	if spec.Linux != nil && strings.Count(spec.Linux.CgroupsPath, ":") == 2 && !strings.Contains(spec.Linux.CgroupsPath, "/") {
+		in.Driver = plan.DriverSystemd // "slice:prefix:name"; delete is not told of the driver
+	}
+	in.UserManager = in.Driver == plan.DriverSystemd && userManager(facts)
+	p, err := plan.Create(in)
 	if err != nil {
 		return nil, err
 	}
-	var paths []state.CgroupPath
-	for i := range p.Ops {
-		if create, ok := p.Ops[i].Do.(*plan.CreateCgroups); ok {
-			for j := range create.Cgroups {
-				c := &create.Cgroups[j]
-				paths = append(paths, state.CgroupPath{Hierarchy: c.Hierarchy, Path: c.Dir()})
-			}
-		}
-	}
-	return cgroup.FromState(paths), nil
+	st := new(state.State)
+	recordCgroups(st, p)
+	return st, nil
 }

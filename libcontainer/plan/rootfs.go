@@ -26,6 +26,9 @@ func (c *compiler) root() {
 		c.add(Child, field, &SetPropagation{Path: "/", Propagation: RecSlave})
 	}
 	c.add(Child, "root.path", &MakeRoot{Rootfs: c.Rootfs})
+	if c.deadNodes {
+		c.add(Child, devicesField, &KillDeviceNodes{})
+	}
 	if p.Base() == Shared {
 		// pivot_root(2) refuses a shared root; it becomes shared again in enterRoot.
 		c.add(Child, field, &SetPropagation{Path: c.Rootfs, Propagation: Private})
@@ -96,15 +99,12 @@ func sourceName(m *specs.Mount) string {
 }
 
 func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
-	if (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
+	if c.Driver == DriverNone || (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
 		flags.Set |= ReadOnly // more than the container's own cgroup is in sight (CVE-2023-25809)
 	}
 	a := &CgroupMount{Index: i, Destination: dest, Flags: flags}
-	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
-	if err != nil {
-		return // already reported by cgroups
-	}
-	if c.OptionalCgroups {
+	groups := c.groups
+	if c.OptionalCgroups || c.Driver == DriverNone {
 		// What will be made is not known; what is there for sure is the caller's own place.
 		groups = ownCgroups(c.Facts)
 	}
