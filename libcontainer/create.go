@@ -29,17 +29,17 @@ func (r *Runtime) Create(o *CreateOptions) error {
 
 // creation is a container in the making.
 type creation struct {
-	r    *Runtime
-	o    *CreateOptions
-	in   *intake
-	dir  *state.Dir
-	st   *state.State
-	tty  *terminal
-	set  *cgroup.Set
+	r   *Runtime
+	o   *CreateOptions
+	in  *intake
+	dir *state.Dir
+	st  *state.State
+	tty *terminal
+	set *cgroup.Set
 	// scope is the unit that systemd made; nil without one, and until then.
 	scope *scope
 	oom   oomWatch
-	proc *launch.Process
+	proc  *launch.Process
 	// notify is the container's socket for its service manager; nil without one, and until
 	// the program is to run.
 	notify *notifier

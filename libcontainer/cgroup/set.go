@@ -66,6 +66,14 @@ func (s *Set) Gone() bool {
 	return len(s.groups) > 0
 }
 
+// MountOf finds where the hierarchy is mounted that a cgroup directory is in.
+func MountOf(dir string) string {
+	for dir != "/" && isCgroup(parentOf(dir)) {
+		dir = parentOf(dir)
+	}
+	return dir
+}
+
 // named returns the group of a hierarchy, or nil.
 func (s *Set) named(hierarchy string) *group {
 	for i := range s.groups {

@@ -77,6 +77,22 @@ func UnitCgroups(pid int, unit string, c *Cgroup) ([]Placement, error) {
 	return places, nil
 }
 
+// UnifiedCgroup tells in which v2 cgroup a process is, from the root of the caller's cgroup
+// namespace.
+func UnifiedCgroup(pid int) (string, error) {
+	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
+	text, err := readFile(file)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range parseMemberships(string(text)) {
+		if m.names == "" {
+			return m.path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: no v2 cgroup", file)
+}
+
 // parseMemberships splits /proc/self/cgroup and puts the v2 line last. A line that has
 // not the known form is skipped: it can only be of a hierarchy yet unknown.
 func parseMemberships(text string) []membership {

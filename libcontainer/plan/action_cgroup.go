@@ -37,6 +37,14 @@ type CreateScope struct {
 	Devices []DeviceRule
 }
 
+// AttachToUnit has systemd move an exec'ed process into the container's unit, where its
+// user may not do so itself.
+type AttachToUnit struct {
+	Unit string
+	User bool   // of the user's own manager
+	Sub  string // a cgroup below the unit's: "/a", or "" for the unit's own
+}
+
 // KillDeviceNodes makes device nodes that came with the image unusable, where no cgroup
 // forbids their use.
 type KillDeviceNodes struct{}
@@ -92,6 +100,10 @@ func (a *CreateScope) String() string {
 		names[i] = a.Properties[i].String()
 	}
 	return "have " + manager + " systemd start " + a.Unit.Name + " in " + a.Unit.Slice + ": " + strings.Join(names, " ")
+}
+
+func (a *AttachToUnit) String() string {
+	return "have systemd move the child into " + a.Unit + a.Sub
 }
 
 func (a *KillDeviceNodes) String() string { return "make device nodes of the image unusable" }

@@ -20,7 +20,9 @@ type ExecInput struct {
 	// Rootfs is entered by chroot(2) when the container has no mount namespace of its own.
 	Rootfs string
 	// Cgroups are the hierarchies in which the container has a cgroup.
-	Cgroups      []string
+	Cgroups []string
+	// Attach has systemd move the process there; nil when the process may join by itself.
+	Attach       *AttachToUnit
 	NoNewKeyring bool
 	PreserveFDs  int
 	// UIDMappings are those of the container's user namespace, where they are known.
@@ -72,18 +74,26 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	if ns.user() {
 		c.ownStdio(c.proc, in.UIDMappings)
 	}
-	c.add(Runtime, "process", &Clone{})
+	early, born := in.Cgroups, false
+	switch {
+	case in.Attach != nil:
+		early = nil
+	case memory != "":
+		early = without(early, memory)
+	case in.Facts.Cgroup.Mode == host.CgroupV2:
+		early, born = nil, len(in.Cgroups) > 0
+	}
+	c.add(Runtime, "process", &Clone{IntoCgroup: born})
 	c.add(Child, "process", &CloseFDs{Preserve: in.PreserveFDs})
 	if privileged {
 		c.add(Child, "root", &SealExe{})
 		c.add(Child, "process", &Undumpable{})
 	}
-	early := in.Cgroups
-	if memory != "" {
-		early = without(early, memory)
-	}
 	if len(early) > 0 {
-		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+		c.add(Child, cgroupsPathField, &JoinCgroups{Hierarchies: early})
+	}
+	if in.Attach != nil {
+		c.add(Runtime, cgroupsPathField, in.Attach)
 	}
 	if c.proc.OOMScoreAdj != nil {
 		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})

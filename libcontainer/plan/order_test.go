@@ -100,8 +100,6 @@ func misplaced(at places) (list []string) {
 		{"WriteIDMaps", "BecomeRoot"},
 		{"SetTimeOffsets", "Fork"},
 		{"CreateCgroups", "WriteCgroup"},
-		{"WriteCgroup", "Clone"},
-		{"SetDevices", "Clone"},
 		{"OpenSources", "Clone"},
 		{"DropBounding", "SetUser"},
 		{"SetUser", "KeepCapabilities"},
@@ -112,6 +110,12 @@ func misplaced(at places) (list []string) {
 		{"FindHome", "AwaitStart"},
 		{"InstallSeccomp", "SendSeccompFD"},
 		{"NewSession", "ControlTerminal"},
+	}
+	if len(at["CreateScope"]) == 0 {
+		pairs = append(pairs, [2]string{"WriteCgroup", "Clone"}, [2]string{"SetDevices", "Clone"})
+	} else { // the scope is made around the child, and its limits wait for it
+		pairs = append(pairs, [2]string{"Clone", "CreateScope"}, [2]string{"CreateScope", "WriteCgroup"},
+			[2]string{"CreateScope", "SetDevices"}, [2]string{"CreateScope", "Unshare"}, [2]string{"SetDevices", "MakeRoot"})
 	}
 	for _, in := range inTheRoot {
 		pairs = append(pairs, [2]string{in, "PivotRoot"})

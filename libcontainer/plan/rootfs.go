@@ -103,11 +103,7 @@ func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
 		flags.Set |= ReadOnly // more than the container's own cgroup is in sight (CVE-2023-25809)
 	}
 	a := &CgroupMount{Index: i, Destination: dest, Flags: flags}
-	groups := c.groups
-	if c.OptionalCgroups || c.Driver == DriverNone {
-		// What will be made is not known; what is there for sure is the caller's own place.
-		groups = ownCgroups(c.Facts)
-	}
+	groups := c.shownCgroups()
 	if c.Facts.Cgroup.Mode == host.CgroupV2 {
 		if len(groups) > 0 && c.ns.isNew("cgroup") {
 			a.Fallback = groups[0].Dir()
@@ -122,6 +118,24 @@ func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
 		}
 	}
 	c.add(Child, index("mounts", i), a)
+}
+
+// shownCgroups are those that the container is to see.
+func (c *compiler) shownCgroups() []Cgroup {
+	if c.OptionalCgroups || c.Driver == DriverNone {
+		// What will be made is not known; what is there for sure is the caller's own place.
+		return ownCgroups(c.Facts)
+	}
+	if c.unit == nil || c.unit.User && c.ns.isNew("cgroup") { // where a user's manager is nobody knows yet
+		return c.groups
+	}
+	groups := c.groups[:len(c.groups):len(c.groups)]
+	for i := range c.Facts.Cgroup.Hierarchies {
+		if h := &c.Facts.Cgroup.Hierarchies[i]; h.Named || h.Unified() {
+			groups = append(groups, Cgroup{Hierarchy: h.Name, Mount: h.Mount, Path: c.unit.Path()})
+		}
+	}
+	return groups
 }
 
 // ownCgroups are the cgroups that the runtime itself is in.

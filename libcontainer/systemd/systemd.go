@@ -217,12 +217,12 @@ func (m *Manager) SetProperties(name string, list []plan.Property) error {
 	return nil
 }
 
-// Attach moves a process into a unit's cgroup, where the caller may not do so itself: the
+// Attach moves a process into a unit's cgroup, or the one below it at sub, where the caller may not do so itself: the
 // way from one part of the hierarchy to another leads over what belongs to root.
-func (m *Manager) Attach(name string, pid int) error {
+func (m *Manager) Attach(name, sub string, pid int) error {
 	m.conn.within(timeout)
 	_, err := m.conn.call(manager("AttachProcessesToUnit"),
-		gvariant.String(name), gvariant.String(""), gvariant.Array("u", gvariant.Uint32(uint32(pid))))
+		gvariant.String(name), gvariant.String(sub), gvariant.Array("u", gvariant.Uint32(uint32(pid))))
 	return err
 }
 
