@@ -101,20 +101,3 @@ func killUnit(s *scope) error {
 	}
 	return nil
 }
-
-// setUnitProperties changes limits of a running container as systemd knows them; without it
-// the next daemon-reload would take back what was written to the cgroup's files. It does
-// nothing for a container whose cgroups the runtime made.
-func setUnitProperties(st *state.State, writes []plan.WriteCgroup) error {
-	properties := plan.Properties(writes)
-	s := scopeOf(st)
-	if s == nil || len(properties) == 0 {
-		return nil
-	}
-	m, err := systemd.Open(s.user)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	return m.SetProperties(s.name, properties)
-}

@@ -17,8 +17,18 @@ func keywords() []struct {
 		name string
 		code byte
 	}{
-		{"boolean", 'b'}, {"byte", 'y'}, {"int16", 'n'}, {"uint16", 'q'}, {"int32", 'i'}, {"uint32", 'u'},
-		{"int64", 'x'}, {"uint64", 't'}, {"double", 'd'}, {"string", 's'}, {"objectpath", 'o'}, {"signature", 'g'},
+		{"boolean", 'b'},
+		{"byte", 'y'},
+		{"int16", 'n'},
+		{"uint16", 'q'},
+		{"int32", 'i'},
+		{"uint32", 'u'},
+		{"int64", 'x'},
+		{"uint64", 't'},
+		{"double", 'd'},
+		{"string", 's'},
+		{"objectpath", 'o'},
+		{"signature", 'g'},
 	}
 }
 

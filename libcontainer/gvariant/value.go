@@ -65,11 +65,13 @@ func Array(elem string, items ...Value) Value { return Value{Type: "a" + elem, I
 
 // Struct makes a struct of members.
 func Struct(members ...Value) Value {
-	sig := "("
+	var sig strings.Builder
+	sig.WriteByte('(')
 	for i := range members {
-		sig += members[i].Type
+		sig.WriteString(members[i].Type)
 	}
-	return Value{Type: sig + ")", Items: members}
+	sig.WriteByte(')')
+	return Value{Type: sig.String(), Items: members}
 }
 
 // Variant wraps a value.

@@ -30,17 +30,17 @@ type Unit struct {
 // Path is the unit's cgroup below that of its service manager: each dash in a slice's name
 // is a level, systemd.slice(5).
 func (u *Unit) Path() string {
-	full := ""
+	var full strings.Builder
 	if u.Slice != rootSlice {
 		name := strings.TrimSuffix(u.Slice, sliceSuffix)
 		for i := range name {
 			if name[i] == '-' {
-				full += "/" + name[:i] + sliceSuffix
+				full.WriteString("/" + name[:i] + sliceSuffix)
 			}
 		}
-		full += "/" + u.Slice
+		full.WriteString("/" + u.Slice)
 	}
-	return full + "/" + u.Name
+	return full.String() + "/" + u.Name
 }
 
 const (

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -129,7 +130,7 @@ func (c *compiler) shownCgroups() []Cgroup {
 	if c.unit == nil || c.unit.User && c.ns.isNew("cgroup") { // where a user's manager is nobody knows yet
 		return c.groups
 	}
-	groups := c.groups[:len(c.groups):len(c.groups)]
+	groups := slices.Clip(c.groups)
 	for i := range c.Facts.Cgroup.Hierarchies {
 		if h := &c.Facts.Cgroup.Hierarchies[i]; h.Named || h.Unified() {
 			groups = append(groups, Cgroup{Hierarchy: h.Name, Mount: h.Mount, Path: c.unit.Path()})

@@ -134,8 +134,7 @@ func bare(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errTimeout
 	}
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
 		return path.Err
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/gantry-containers/gantry/libcontainer/gvariant"
 )
@@ -44,10 +45,10 @@ type message struct {
 
 // encode renders the message as the little-endian kind.
 func (m *message) encode() []byte {
-	signature := ""
+	var signature strings.Builder
 	var body []byte
 	for i := range m.body {
-		signature += m.body[i].Type
+		signature.WriteString(m.body[i].Type)
 		body = appendValue(body, &m.body[i])
 	}
 	b := []byte{'l', m.kind, 0, 1}
@@ -66,7 +67,7 @@ func (m *message) encode() []byte {
 	add(fieldMember, "s", m.member)
 	add(fieldErrorName, "s", m.errorName)
 	add(fieldDestination, "s", m.destination)
-	add(fieldSignature, "g", signature)
+	add(fieldSignature, "g", signature.String())
 	if m.replyTo != 0 {
 		fields.Items = append(fields.Items, gvariant.Struct(
 			gvariant.Value{Type: "y", Bits: fieldReplySerial}, gvariant.Variant(gvariant.Uint32(m.replyTo)),
@@ -257,6 +258,9 @@ func (d *decoder) value(sig string, depth int) gvariant.Value {
 	switch sig[0] {
 	case 'y', 'n', 'q', 'b', 'i', 'u', 'x', 't', 'd':
 		v.Bits = d.number(numberSize(sig[0]))
+		if unused := 64 - 8*numberSize(sig[0]); sig[0] == 'n' || sig[0] == 'i' {
+			v.Bits = uint64(int64(v.Bits<<unused) >> unused)
+		}
 	case 's', 'o':
 		v.Text = d.text(d.number(4))
 	case 'g':

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +127,7 @@ func properties(list []plan.Property) gvariant.Value {
 // StartScope makes a scope with a process in it, and returns when it is there.
 func (m *Manager) StartScope(name string, list []plan.Property, pid int) error {
 	m.conn.within(timeout)
-	list = append(list[:len(list):len(list)], plan.Property{Name: "PIDs", Value: gvariant.Array("u", gvariant.Uint32(uint32(pid)))})
+	list = append(slices.Clip(list), plan.Property{Name: "PIDs", Value: gvariant.Array("u", gvariant.Uint32(uint32(pid)))})
 	reset := false
 	for {
 		path, err := m.startTransient(name, list)
@@ -197,6 +198,21 @@ func hasWord(text, word string) bool {
 		}
 	}
 	return false
+}
+
+// SetProperties changes limits of a container's unit as systemd knows them: with files alone
+// the next daemon-reload takes the change back. The files come afterwards, as they are exact.
+// On cgroup v1 systemd denies the unit all devices for a moment meanwhile.
+func SetProperties(unit string, user bool, list []plan.Property) error {
+	if len(list) == 0 {
+		return nil
+	}
+	m, err := Open(user)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return m.SetProperties(unit, list)
 }
 
 // SetProperties changes properties of a unit until it ends.
