@@ -165,7 +165,7 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	case *plan.CreateCgroups:
 		return c.createCgroups(op, a)
 	case *plan.CreateScope:
-		return atField(op, c.createScope(a, p))
+		return c.createScope(op, a, p)
 	case *plan.WriteCgroup:
 		return atField(op, c.set.Write(a))
 	case *plan.SetDevices:
@@ -203,7 +203,11 @@ func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error)
 }
 
 func (c *creation) cgroupProcs(hierarchies []string) (map[string]int, error) {
-	return procsOf(c.set, hierarchies)
+	procs, err := procsOf(c.set, hierarchies)
+	if err != nil {
+		return nil, fmt.Errorf("linux.cgroupsPath: %w", err)
+	}
+	return procs, nil
 }
 
 func (c *creation) cgroupDir() (int, error) { return c.set.DirFD() }
@@ -307,7 +311,7 @@ func atField(op *plan.Op, err error) error {
 func procsOf(set *cgroup.Set, hierarchies []string) (map[string]int, error) {
 	fds, err := set.JoinFDs(hierarchies)
 	if err != nil {
-		return nil, fmt.Errorf("linux.cgroupsPath: %w", err)
+		return nil, err
 	}
 	procs := make(map[string]int, len(fds))
 	for i, fd := range fds {

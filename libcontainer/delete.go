@@ -88,7 +88,7 @@ func (r *Runtime) deleteLocked(dir *state.Dir, st *state.State, force bool) erro
 func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 	remove := func(set *cgroup.Set) error { return r.removeCgroups(set, scopeOf(st), !st.PrivatePID) }
 	if st.Init.PID == 0 {
-		remove = r.removeAbandoned
+		remove = func(set *cgroup.Set) error { return r.removeAbandoned(set, scopeOf(st)) }
 	}
 	if err := remove(cgroup.FromState(st.CgroupPaths)); err != nil {
 		return err
@@ -115,7 +115,10 @@ func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 // removeAbandoned removes the cgroups of a creation that was killed before it recorded a
 // process. It kills nobody: its own process ends when the runtime does, and others may be
 // there first, for the creation refuses a cgroup in use only after it recorded its name.
-func (r *Runtime) removeAbandoned(cgroups *cgroup.Set) error {
+func (r *Runtime) removeAbandoned(cgroups *cgroup.Set, unit *scope) error {
+	if unit != nil {
+		r.stopAbandoned(unit)
+	}
 	err := cgroups.Remove()
 	if errors.Is(err, unix.EBUSY) {
 		r.warn("cgroups in use stay: " + err.Error())

@@ -220,7 +220,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		return nil, err
 	}
 	l := &launch.Launch{
-		CgroupProcs: func(names []string) (map[string]int, error) { return procsOf(e.set, names) },
+		CgroupProcs: e.cgroupProcs,
 		CgroupDir:   e.cgroupDir, CgroupElsewhere: e.initCgroup,
 		Perform: e.perform,
 		Target:  pidfd, Start: -1, Console: -1,

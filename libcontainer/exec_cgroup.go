@@ -81,10 +81,24 @@ func subCgroup(dir, sub string) (string, error) {
 // cgroupDir opens the v2 cgroup that the process is born in.
 func (e *execution) cgroupDir() (int, error) {
 	fd, err := e.set.DirFD()
-	if err != nil && len(e.o.CgroupPaths) > 0 {
-		return -1, fmt.Errorf("--cgroup: %w", err)
+	return fd, e.cgroupError(err)
+}
+
+// cgroupProcs opens cgroup.procs of the cgroups that the process joins.
+func (e *execution) cgroupProcs(hierarchies []string) (map[string]int, error) {
+	procs, err := procsOf(e.set, hierarchies)
+	return procs, e.cgroupError(err)
+}
+
+// cgroupError names what asked for a cgroup that can't be had.
+func (e *execution) cgroupError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case len(e.o.CgroupPaths) > 0:
+		return fmt.Errorf("--cgroup: %w", err)
 	}
-	return fd, err
+	return fmt.Errorf("linux.cgroupsPath: %w", err)
 }
 
 // initCgroup opens the cgroup of the container's first process, for a container that has

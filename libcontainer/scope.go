@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/host"
@@ -33,7 +35,27 @@ func userManager(facts *host.Facts) bool {
 }
 
 // createScope has systemd make the unit with the child in it, and takes over its cgroups.
-func (c *creation) createScope(a *plan.CreateScope, p *launch.Process) error {
+func (c *creation) createScope(op *plan.Op, a *plan.CreateScope, p *launch.Process) error {
+	err := c.startScope(a, p)
+	if refused, ok := errors.AsType[*systemd.Error](err); ok {
+		if field := annotationIn(refused.Message, c.in.spec.Annotations); field != "" {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	return atField(op, err)
+}
+
+// annotationIn names the annotation that systemd's complaint is about, if it is one's.
+func annotationIn(message string, annotations map[string]string) string {
+	for key := range annotations {
+		if p, ok := plan.AnnotatedName(key); ok && strings.Contains(message, p+",") {
+			return `annotations["` + key + `"]`
+		}
+	}
+	return ""
+}
+
+func (c *creation) startScope(a *plan.CreateScope, p *launch.Process) error {
 	properties := a.Properties
 	if len(a.Devices) > 0 {
 		devices, err := systemd.DeviceProperties(a.Devices)
@@ -87,6 +109,33 @@ func (r *Runtime) stopScope(s *scope, cgroups *cgroup.Set) {
 	if err != nil {
 		r.warn(fmt.Sprintf("%s: %v", s.name, err))
 	}
+}
+
+// stopAbandoned ends the unit of a creation that was killed while systemd worked for it. It
+// has no process: the only one ended with the runtime, maybe before systemd had put it there,
+// and then nothing tells systemd that the scope is empty. One with processes is another's.
+func (r *Runtime) stopAbandoned(s *scope) {
+	m, err := systemd.Open(s.user)
+	if err != nil {
+		r.warn(fmt.Sprintf("%s: %v", s.name, err))
+		return
+	}
+	defer m.Close()
+	const attempts, interval = 20, 20 * time.Millisecond // its process may be about to end
+	for range attempts {
+		used, err := m.HasProcesses(s.name)
+		if err == nil && !used {
+			err = m.Stop(s.name)
+		}
+		if err != nil {
+			r.warn(fmt.Sprintf("%s: %v", s.name, err))
+		}
+		if err != nil || !used {
+			return
+		}
+		time.Sleep(interval)
+	}
+	r.warn(s.name + " is in use and stays")
 }
 
 // killUnit ends a unit with all its processes, where its cgroups are not known.

@@ -34,6 +34,15 @@ func annotatedProperties(annotations map[string]string) ([]Property, []error) {
 	return list, errs
 }
 
+// AnnotatedName is the property that an annotation sets; false for one that sets none.
+func AnnotatedName(key string) (string, bool) {
+	name, ok := strings.CutPrefix(key, propertyPrefix)
+	if base, isTime := strings.CutSuffix(name, "Sec"); isTime && !strings.HasSuffix(base, "U") {
+		name = base + "USec"
+	}
+	return name, ok
+}
+
 func annotatedProperty(name, text string) (p Property, problem string) {
 	if len(name) < 3 || strings.TrimFunc(name, isLetter) != "" {
 		return p, "is no name of a property: letters only, three at least"

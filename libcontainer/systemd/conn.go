@@ -75,23 +75,32 @@ func (c *conn) within(d time.Duration) { _ = c.file.SetDeadline(time.Now().Add(d
 // authenticate says who we are by the mechanism EXTERNAL: the peer sees it in the socket's
 // credentials. No uid is named, as ours may have another number in the peer's user
 // namespace; a peer asks for it by DATA, and takes an empty answer.
+//
+// The question about descriptors is there for its answer, whatever that is: it tells that
+// the peer has read BEGIN, which came with it. What follows BEGIN too closely is read by
+// systemd with the same read(2), put aside, and not looked at before something else comes.
 func (c *conn) authenticate() error {
-	if err := c.write([]byte("\x00AUTH EXTERNAL\r\n")); err != nil {
-		return err
-	}
-	line, err := c.line()
+	const begin = "NEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
+	line, err := c.ask("\x00AUTH EXTERNAL\r\n")
 	if err == nil && line == "DATA" {
-		if err = c.write([]byte("DATA\r\n")); err == nil {
-			line, err = c.line()
+		if line, err = c.ask("DATA\r\n" + begin); err == nil && strings.HasPrefix(line, "OK") {
+			_, err = c.line()
 		}
+	} else if err == nil && strings.HasPrefix(line, "OK") {
+		_, err = c.ask(begin)
 	}
-	if err != nil {
-		return err
+	if err == nil && !strings.HasPrefix(line, "OK") {
+		err = fmt.Errorf("authentication: %s: %w", line, unix.EACCES)
 	}
-	if !strings.HasPrefix(line, "OK") {
-		return fmt.Errorf("authentication: %s: %w", line, unix.EACCES)
+	return err
+}
+
+// ask writes lines and reads the answer to the first.
+func (c *conn) ask(lines string) (string, error) {
+	if err := c.write([]byte(lines)); err != nil {
+		return "", err
 	}
-	return c.write([]byte("BEGIN\r\n"))
+	return c.line()
 }
 
 func (c *conn) line() (string, error) {

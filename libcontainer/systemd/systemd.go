@@ -242,6 +242,19 @@ func (m *Manager) Attach(name, sub string, pid int) error {
 	return err
 }
 
+// HasProcesses reports whether there are any in a unit. One that is gone has none.
+func (m *Manager) HasProcesses(name string) (bool, error) {
+	m.conn.within(timeout)
+	reply, err := m.conn.call(manager("GetUnitProcesses"), gvariant.String(name))
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Name == noSuchUnit {
+		return false, nil
+	}
+	if err != nil || len(reply) != 1 {
+		return true, err
+	}
+	return len(reply[0].Items) > 0, nil
+}
+
 // Kill kills every process of a unit, and stops it.
 func (m *Manager) Kill(name string) error {
 	m.conn.within(timeout)

@@ -67,7 +67,7 @@ func manage(t *testing.T, greeting string, script ...exchange) (*Manager, *peer)
 
 func (p *peer) serve(c net.Conn, greeting string) {
 	in := bufio.NewReader(c)
-	for _, answer := range append(strings.Split(greeting, ","), "") {
+	for answer := range strings.SplitSeq(greeting+",ERROR,", ",") {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			p.t.Error(err)
@@ -77,6 +77,9 @@ func (p *peer) serve(c net.Conn, greeting string) {
 		if answer != "" {
 			_, _ = io.WriteString(c, answer+"\r\n")
 		}
+	}
+	if in.Buffered() > 0 {
+		p.t.Error("a message came before the answer that BEGIN was read with")
 	}
 	for i, e := range p.script {
 		m, err := readMessage(in)
