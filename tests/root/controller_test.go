@@ -27,13 +27,17 @@ func controllerDir(t *testing.T, pid int, controller string) (dir string, v2 boo
 	return cgroupOf(t, pid, controller), false
 }
 
-// wantFile compares a file of the container's cgroup, whose name depends on the version.
-func wantFile(t *testing.T, c *container, controller, v1, v2, want string) {
+// cgroupFile is a file of a controller, by its names on cgroup v1 and v2.
+type cgroupFile struct{ controller, v1, v2 string }
+
+// want compares the file in the container's cgroup.
+func (f cgroupFile) want(c *container, want string) {
+	t := c.t
 	t.Helper()
-	dir, isV2 := controllerDir(t, c.pid, controller)
-	name := v1
+	dir, isV2 := controllerDir(t, c.pid, f.controller)
+	name := f.v1
 	if isV2 {
-		name = v2
+		name = f.v2
 	}
 	equal(t, name, want, read(t, filepath.Join(dir, name)))
 }
@@ -52,8 +56,8 @@ func TestHugetlbLimits(t *testing.T) {
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.Resources.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}
 	})
-	wantFile(t, c, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max", "4194304")
-	wantFile(t, c, "hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max", "4194304")
+	cgroupFile{"hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"}.want(c, "4194304")
+	cgroupFile{"hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max"}.want(c, "4194304")
 }
 
 func TestCPUBurst(t *testing.T) {
@@ -61,13 +65,13 @@ func TestCPUBurst(t *testing.T) {
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.Resources.CPU = &specs.LinuxCPU{Quota: new(int64(20000)), Period: new(uint64(100000)), Burst: new(uint64(10000))}
 	})
-	wantFile(t, c, "cpu", "cpu.cfs_burst_us", "cpu.max.burst", "10000")
+	cgroupFile{"cpu", "cpu.cfs_burst_us", "cpu.max.burst"}.want(c, "10000")
 }
 
 func TestCPUIdle(t *testing.T) {
 	needController(t, "cpu")
 	c := start(t, func(s *specs.Spec) { s.Linux.Resources.CPU = &specs.LinuxCPU{Idle: new(int64(1))} })
-	wantFile(t, c, "cpu", "cpu.idle", "cpu.idle", "1")
+	cgroupFile{"cpu", "cpu.idle", "cpu.idle"}.want(c, "1")
 }
 
 func TestUnifiedMap(t *testing.T) {
@@ -76,9 +80,9 @@ func TestUnifiedMap(t *testing.T) {
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.Resources.Unified = map[string]string{"memory.high": "50003968", "cgroup.max.depth": "3", "pids.max": "77"}
 	})
-	wantFile(t, c, "memory", "", "memory.high", "50003968")
-	wantFile(t, c, "memory", "", "cgroup.max.depth", "3")
-	wantFile(t, c, "pids", "", "pids.max", "77")
+	cgroupFile{"memory", "", "memory.high"}.want(c, "50003968")
+	cgroupFile{"memory", "", "cgroup.max.depth"}.want(c, "3")
+	cgroupFile{"pids", "", "pids.max"}.want(c, "77")
 }
 
 func TestUnifiedMapNeedsV2(t *testing.T) {
@@ -119,5 +123,5 @@ func TestRdmaLimits(t *testing.T) {
 	c := start(t, func(s *specs.Spec) {
 		s.Linux.Resources.Rdma = map[string]specs.LinuxRdma{"gantryrxe": {HcaHandles: new(uint32(3)), HcaObjects: new(uint32(1000))}}
 	})
-	wantFile(t, c, "rdma", "rdma.max", "rdma.max", "gantryrxe hca_handle=3 hca_object=1000")
+	cgroupFile{"rdma", "rdma.max", "rdma.max"}.want(c, "gantryrxe hca_handle=3 hca_object=1000")
 }

@@ -24,9 +24,9 @@ func needSystemd(t *testing.T) {
 }
 
 // show is one property of a unit.
-func show(t *testing.T, unit, property string, flags ...string) string {
+func show(t *testing.T, unit, property string) string {
 	t.Helper()
-	args := append(flags, "show", "--value", "-p", property, unit)
+	args := []string{"show", "--value", "-p", property, unit}
 	out, err := exec.Command("systemctl", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("systemctl %v: %v: %s", args, err, out)
