@@ -36,7 +36,8 @@ func (r *Runtime) PIDs(id string) ([]int, error) {
 func namespaceMembers(st *state.State) ([]int, error) {
 	pids := []int{st.Init.PID}
 	own, err := pidNamespace(st.Init.PID)
-	if err != nil || !st.PrivatePID {
+	ours, ourErr := pidNamespace(unix.Getpid())
+	if err != nil || ourErr != nil || own == ours || !st.PrivatePID {
 		return pids, nil //nolint:nilerr // the first process is known all the same
 	}
 	entries, err := os.ReadDir("/proc")
@@ -72,7 +73,7 @@ func signalMembers(st *state.State, sig unix.Signal) error {
 	}
 	own, err := pidNamespace(st.Init.PID)
 	if err != nil {
-		return ErrNotRunning
+		return fmt.Errorf("%w: %w", ErrNotRunning, err)
 	}
 	for _, pid := range pids {
 		pidfd, err := unix.PidfdOpen(pid, 0)

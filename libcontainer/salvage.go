@@ -22,7 +22,7 @@ func (r *Runtime) salvage(dir *state.Dir, id string) error {
 	}
 	if unit := scopeOf(st); unit != nil {
 		if err := killUnit(unit); err != nil {
-			return err
+			r.warn(unit.name + ": " + err.Error())
 		}
 	}
 	if err := r.removeCgroups(cgroup.FromState(st.CgroupPaths), nil, true); err != nil {

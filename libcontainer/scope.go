@@ -142,11 +142,8 @@ func (r *Runtime) stopAbandoned(s *scope) {
 func killUnit(s *scope) error {
 	m, err := systemd.Open(s.user)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return err
 	}
 	defer m.Close()
-	if err := m.Kill(s.name); err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	return nil
+	return m.Kill(s.name)
 }

@@ -11,7 +11,7 @@
 //	CVE-2025-52881, labels   the same as 16884; its sysctl half is tested
 //	CVE-2026-119101 and CVE-2026-115520, -119614   no checkpoint, no restore, no external mounts
 //	CVE-2025-24965, CVE-2026-84042   no krun handler
-//	CVE-2024-3154            org.systemd.property.*: no systemd driver; --systemd-cgroup is refused
+//	CVE-2024-3154            org.systemd.property.*: for the engine to filter (features names it); see plan's TestAnnotatedProperties
 //	runc#5428 (BPF query)    device programs are of cgroup v2; here devices are v1's. package cgroup's own tests
 //	CVE-2016-9962            is part of the tests of the runtime's own binary (exe_test.go)
 package attack
