@@ -46,6 +46,7 @@ test: packages build ## vet, unit and whole-system tests, race detector, replay 
 	hack/test-arches
 
 vm-test: packages build ## the tests that need pure cgroup v2, systemd, AppArmor, SELinux, NUMA or CRIU, in qemu
+	@hack/install-packages vm
 	go run ./tests/vm/suite $(VM)
 
 lint: packages $(GOLANGCI) ## golangci-lint, shellcheck, cross-builds

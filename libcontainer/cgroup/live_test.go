@@ -149,23 +149,31 @@ func TestKillReachesAFrozenContainer(t *testing.T) {
 }
 
 func TestKillOutrunsAProcessThatForks(t *testing.T) {
-	s := create(t, "devices", "freezer")
-	cmd := exec.Command("sh", "-c", "while :; do sleep 1 & done")
-	limit := create(t, "pids")
-	if err := limit.Write(&plan.WriteCgroup{Hierarchy: "pids", File: "pids.max", Value: "40"}); err != nil {
-		t.Fatal(err)
-	}
-	both := FromState(append(s.Paths(), limit.Paths()...))
-	start(t, both, cmd)
-	if err := both.Kill(unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if pids, err := both.PIDs(); err != nil || len(pids) > 0 {
-		t.Errorf("left: %v, %v", pids, err)
-	}
-	if err := both.Remove(); err != nil {
-		t.Error(err)
+	for name, hierarchies := range map[string][]string{
+		"through the v1 freezer": {"devices", "freezer", "pids"},
+		"through cgroup.kill":    {""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if hierarchies[0] == "" {
+				needV2(t, "pids")
+			}
+			s := create(t, hierarchies...)
+			if err := s.Write(&plan.WriteCgroup{Hierarchy: hierarchies[len(hierarchies)-1], File: "pids.max", Value: "40"}); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("sh", "-c", "while :; do sleep 1 & done")
+			start(t, s, cmd)
+			if err := s.Kill(unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if pids, err := s.PIDs(); err != nil || len(pids) > 0 {
+				t.Errorf("left: %v, %v", pids, err)
+			}
+			if err := s.Remove(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -242,15 +250,29 @@ func TestDirFDStartsAChildInTheCgroup(t *testing.T) {
 }
 
 func TestOOMKills(t *testing.T) {
-	s := create(t, "memory")
+	t.Run("v1", func(t *testing.T) {
+		outgrow(t, create(t, "memory"),
+			plan.WriteCgroup{Hierarchy: "memory", File: "memory.limit_in_bytes", Value: "16777216"},
+			plan.WriteCgroup{Hierarchy: "memory", File: "memory.memsw.limit_in_bytes", Value: "16777216", MayMiss: true})
+	})
+	t.Run("v2", func(t *testing.T) {
+		outgrow(t, createV2(t, "memory"),
+			plan.WriteCgroup{File: "memory.max", Value: "16777216"},
+			plan.WriteCgroup{File: "memory.swap.max", Value: "0", MayMiss: true})
+	})
+	if n, err := FromState(nil).OOMKills(); n != 0 || err != nil {
+		t.Errorf("without a memory cgroup: %d, %v", n, err)
+	}
+}
+
+// outgrow runs a program that takes more memory than the limits allow.
+func outgrow(t *testing.T, s *Set, limits ...plan.WriteCgroup) {
+	t.Helper()
 	if n, err := s.OOMKills(); n != 0 || err != nil {
 		t.Fatalf("at the start: %d, %v", n, err)
 	}
-	for _, w := range []plan.WriteCgroup{
-		{Hierarchy: "memory", File: "memory.limit_in_bytes", Value: "16777216"},
-		{Hierarchy: "memory", File: "memory.memsw.limit_in_bytes", Value: "16777216", MayMiss: true},
-	} {
-		if err := s.Write(&w); err != nil {
+	for i := range limits {
+		if err := s.Write(&limits[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -261,9 +283,6 @@ func TestOOMKills(t *testing.T) {
 	}
 	if n, err := s.OOMKills(); n == 0 || err != nil {
 		t.Errorf("after the kill: %d, %v", n, err)
-	}
-	if n, err := FromState(nil).OOMKills(); n != 0 || err != nil {
-		t.Errorf("without a memory cgroup: %d, %v", n, err)
 	}
 }
 

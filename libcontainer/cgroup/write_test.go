@@ -38,14 +38,18 @@ func TestWriteNamesTheFileAndTheErrno(t *testing.T) {
 }
 
 func TestWriteForgivesAMissingFileOnlyWhenAsked(t *testing.T) {
-	s := create(t, "memory")
-	w := plan.WriteCgroup{Hierarchy: "memory", File: "memory.no_such", Value: "1"}
-	if err := s.Write(&w); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("got %v", err)
-	}
-	w.MayMiss = true
-	if err := s.Write(&w); err != nil {
-		t.Errorf("with MayMiss: got %v", err)
+	for _, name := range []string{"memory", ""} {
+		t.Run("hierarchy "+name, func(t *testing.T) {
+			s := create(t, name)
+			w := plan.WriteCgroup{Hierarchy: name, File: "memory.no_such", Value: "1"}
+			if err := s.Write(&w); !errors.Is(err, unix.ENOENT) {
+				t.Errorf("got %v", err)
+			}
+			w.MayMiss = true
+			if err := s.Write(&w); err != nil {
+				t.Errorf("with MayMiss: got %v", err)
+			}
+		})
 	}
 }
 

@@ -44,7 +44,7 @@ func traced(e *harness.Env, victim string, n int, args ...string) (report, harne
 
 // steps spreads the kills over all calls.
 func steps(calls int) []int {
-	n := kills
+	n := max(1, int(kills/harness.Slowness()))
 	if os.Getenv("GANTRY_EVERY_STEP") != "" {
 		n = calls
 	}
@@ -139,12 +139,7 @@ func afterwards(e *harness.Env, id, bundle string) {
 // goneSoon gives a child that nobody has recorded the time to see that its runtime died.
 func goneSoon(e *harness.Env) {
 	e.T.Helper()
-	for range 200 {
-		if len(e.Leftovers()) == 0 {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	harness.Until(time.Second, func() bool { return len(e.Leftovers()) == 0 })
 	nothingLeft(e)
 }
 
@@ -193,7 +188,7 @@ func TestTheRuntimeIsKilledAtAnyTime(t *testing.T) {
 	e := harness.New(t)
 	bundle, id := e.Bundle(script, nil), e.ID("a")
 	for _, verb := range []string{"create", "run"} {
-		for delay := time.Duration(0); delay < 12*time.Millisecond; delay += 700 * time.Microsecond {
+		for delay := time.Duration(0); delay < harness.Slow(12*time.Millisecond); delay += harness.Slow(700 * time.Microsecond) {
 			cmd := exec.Command(harness.Runtime(t), "--root", e.Root, verb, "-b", bundle, id)
 			try(t, cmd.Start())
 			time.Sleep(delay)

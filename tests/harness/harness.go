@@ -128,7 +128,7 @@ func (e *Env) RunWith(change func(*exec.Cmd), args ...string) Result {
 	if err := cmd.Start(); err != nil {
 		e.T.Fatal(err)
 	}
-	timer := time.AfterFunc(60*time.Second, func() {
+	timer := time.AfterFunc(Slow(60*time.Second), func() {
 		e.T.Errorf("%v takes too long", cmd.Args)
 		_ = cmd.Process.Kill()
 	})
@@ -183,13 +183,9 @@ func (e *Env) State(id string) specs.State {
 // WaitStatus waits up to 10 s for a container to have the status.
 func (e *Env) WaitStatus(id string, want specs.ContainerState) {
 	e.T.Helper()
-	for range 500 {
-		if e.State(id).Status == want {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !Until(10*time.Second, func() bool { return e.State(id).Status == want }) {
+		e.T.Fatalf("%s is %s, not %s", id, e.State(id).Status, want)
 	}
-	e.T.Fatalf("%s is %s, not %s", id, e.State(id).Status, want)
 }
 
 // cleanup deletes what the test left running, and then demands that nothing is left.
@@ -205,7 +201,7 @@ func (e *Env) cleanup() {
 // Leftovers lists cgroups, mounts, processes and state directories of this test.
 func (e *Env) Leftovers() []string {
 	var left []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/*", "/sys/fs/cgroup/*/*/*", "/sys/fs/cgroup/*/*/*/*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/sys/fs/cgroup/*/*/*", "/sys/fs/cgroup/*/*/*/*"} {
 		dirs, _ := filepath.Glob(pattern)
 		for _, d := range dirs {
 			if strings.HasPrefix(filepath.Base(d), e.prefix+"-") {

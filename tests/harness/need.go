@@ -52,7 +52,7 @@ var probes = map[Feature]func() error{
 func Need(t testing.TB, features ...Feature) {
 	t.Helper()
 	for _, f := range features {
-		if err := f.probe(); err != nil {
+		if err := f.Probe(); err != nil {
 			Lacks(t, f, err.Error())
 		}
 	}
@@ -68,7 +68,8 @@ func Lacks(t testing.TB, f Feature, why string) {
 	t.Skipf("needs %s: %s", f, why)
 }
 
-func (f Feature) probe() error {
+// Probe says why the machine lacks the feature, or nothing.
+func (f Feature) Probe() error {
 	if name, ok := strings.CutPrefix(string(f), "controller:"); ok {
 		return probeController(name)
 	}
@@ -127,11 +128,25 @@ func probeSysResource() error {
 	return err
 }
 
-// Slow is how long a test should wait where a fast machine would need d: d, times
-// $GANTRY_TEST_SLOW. A machine without KVM is slower by a factor of ten.
-func Slow(d time.Duration) time.Duration {
-	if factor, err := strconv.ParseFloat(os.Getenv("GANTRY_TEST_SLOW"), 64); err == nil && factor > 1 {
-		return time.Duration(float64(d) * factor)
+// Until asks every 20 ms whether something is so, and gives up after Slow(d).
+func Until(d time.Duration, so func() bool) bool {
+	for end := time.Now().Add(Slow(d)); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
 	}
-	return d
+	return true
+}
+
+// Slow is how long a test should wait where a fast machine would need d: d, times
+// Slowness.
+func Slow(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
+
+// Slowness is $GANTRY_TEST_SLOW, or 1. A machine without KVM is slower by a factor of ten. A
+// test that does the same thing very often may divide by it.
+func Slowness() float64 {
+	if factor, err := strconv.ParseFloat(os.Getenv("GANTRY_TEST_SLOW"), 64); err == nil && factor > 1 {
+		return factor
+	}
+	return 1
 }

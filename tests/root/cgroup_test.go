@@ -12,13 +12,22 @@ import (
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
-// cgroupOf is the directory of a process's cgroup in the v1 hierarchy of a controller.
+// cgroupMount is where a controller's hierarchy is: of v1, or v2 alone.
+func cgroupMount(controller string) string {
+	if harness.CgroupV2.Probe() == nil {
+		return "/sys/fs/cgroup"
+	}
+	return filepath.Join("/sys/fs/cgroup", controller)
+}
+
+// cgroupOf is the directory of a process's cgroup in a controller's hierarchy.
 func cgroupOf(t *testing.T, pid int, controller string) string {
 	t.Helper()
+	v2 := harness.CgroupV2.Probe() == nil
 	for line := range strings.Lines(proc(t, pid, "cgroup")) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if f[1] == controller || f[1] == "name="+controller {
-			return filepath.Join("/sys/fs/cgroup", controller, f[2])
+		if f[1] == controller || f[1] == "name="+controller || v2 && f[1] == "" {
+			return filepath.Join(cgroupMount(controller), f[2])
 		}
 	}
 	t.Fatalf("process %d has no %s cgroup", pid, controller)
@@ -86,8 +95,12 @@ func TestPidsLimitHolds(t *testing.T) {
 }
 
 func TestCgroupsPath(t *testing.T) {
-	needV1(t)
-	own := strings.TrimPrefix(cgroupOf(t, os.Getpid(), "memory"), "/sys/fs/cgroup/memory")
+	harness.NeedRoot(t)
+	mount := cgroupMount("memory")
+	own := strings.TrimPrefix(cgroupOf(t, os.Getpid(), "memory"), mount)
+	if harness.CgroupV2.Probe() == nil {
+		own = strings.TrimSuffix(filepath.Dir("/"+own), "/") // a cgroup with processes can't hand controllers on
+	}
 	for _, tc := range []struct{ name, path, want string }{
 		{"absolute", "/gantry-test/ID", "/gantry-test/ID"},
 		{"relative", "gantry-test/ID", own + "/gantry-test/ID"},
@@ -101,7 +114,10 @@ func TestCgroupsPath(t *testing.T) {
 			bundle := e.Bundle(sleeper, func(s *specs.Spec) { s.Linux.CgroupsPath = with(tc.path) })
 			e.MustRun("run", "-d", "-b", bundle, id)
 			dir := cgroupOf(t, e.State(id).Pid, "memory")
-			equal(t, "cgroup", filepath.Join("/sys/fs/cgroup/memory", with(tc.want)), dir)
+			equal(t, "cgroup", filepath.Join(mount, with(tc.want)), dir)
+			if harness.CgroupV2.Probe() == nil {
+				equal(t, "its controllers", read(t, mount+"/cgroup.controllers"), read(t, dir+"/cgroup.controllers"))
+			}
 			e.MustRun("delete", "--force", id)
 			if _, err := os.Stat(dir); err == nil {
 				t.Error("the cgroup outlives the container")
@@ -115,7 +131,7 @@ func TestCgroupsPath(t *testing.T) {
 // on the way and, since others may use them, leaves.
 func removeParents(t *testing.T) {
 	t.Helper()
-	for _, pattern := range []string{"/sys/fs/cgroup/*/gantry-test", "/sys/fs/cgroup/*/*/gantry-test", "/sys/fs/cgroup/*/*/*/gantry-test"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/gantry-test", "/sys/fs/cgroup/*/gantry-test", "/sys/fs/cgroup/*/*/gantry-test", "/sys/fs/cgroup/*/*/*/gantry-test"} {
 		dirs, _ := filepath.Glob(pattern)
 		for _, d := range dirs {
 			if err := os.Remove(d); err != nil {
@@ -126,7 +142,6 @@ func removeParents(t *testing.T) {
 }
 
 func TestCgroupIsRemovedWithTheContainer(t *testing.T) {
-	needV1(t)
 	c := start(t, nil)
 	dir := cgroupOf(t, c.pid, "memory")
 	// What the container made below its cgroup goes with it.
@@ -142,14 +157,13 @@ func TestCgroupIsRemovedWithTheContainer(t *testing.T) {
 }
 
 func TestCgroupThatIsInUse(t *testing.T) {
-	needV1(t)
 	first := start(t, nil)
-	path := strings.TrimPrefix(cgroupOf(t, first.pid, "memory"), "/sys/fs/cgroup/memory")
+	path := strings.TrimPrefix(cgroupOf(t, first.pid, "memory"), cgroupMount("memory"))
 	e := harness.New(t)
 	r := e.Run("run", "-b", e.Bundle("true", func(s *specs.Spec) { s.Linux.CgroupsPath = path }), e.ID("c"))
 	wantFailure(t, r, "cgroup is not empty")
 	equal(t, "the first container", specs.StateRunning, first.State(first.id).Status)
-	equal(t, "its cgroup", filepath.Join("/sys/fs/cgroup/memory", path), cgroupOf(t, first.pid, "memory"))
+	equal(t, "its cgroup", filepath.Join(cgroupMount("memory"), path), cgroupOf(t, first.pid, "memory"))
 }
 
 func TestSmallestMemoryLimit(t *testing.T) {
@@ -200,18 +214,22 @@ func TestBadResource(t *testing.T) {
 // TestAnOldOOMKillIsNotOurs runs a short program in a cgroup that was there before, with a
 // kill in its count: the end of the program must not be taken for one more.
 func TestAnOldOOMKillIsNotOurs(t *testing.T) {
-	needV1(t)
 	e := harness.New(t)
 	id := e.ID("c")
-	dir := "/sys/fs/cgroup/memory/" + id
+	limit, kills := "memory.limit_in_bytes", "memory.oom_control"
+	if harness.CgroupV2.Probe() == nil {
+		limit, kills = "memory.max", "memory.events"
+		e.MustRun("run", "-b", e.Bundle("true", nil), e.ID("first")) // hands the controllers on
+	}
+	dir := filepath.Join(cgroupMount("memory"), id)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(dir) }) // the container's end removes it, too
-	const hog = `echo 1048576 >$0/memory.limit_in_bytes; echo $$ >$0/cgroup.procs; head -c 64m /dev/zero | tail -c 64m >/dev/null`
-	_ = exec.Command("sh", "-c", hog, dir).Run()
-	if count, err := os.ReadFile(dir + "/memory.oom_control"); err != nil || !strings.Contains(string(count), "oom_kill 1") {
-		t.Fatalf("nothing was killed: %s, %v", count, err)
+	const hog = `echo 1048576 >$0/$1; echo $$ >$0/cgroup.procs; head -c 64m /dev/zero | tail -c 64m >/dev/null`
+	_ = exec.Command("sh", "-c", hog, dir, limit).Run()
+	if count := read(t, filepath.Join(dir, kills)); !strings.Contains(count, "oom_kill 1") {
+		t.Fatalf("nothing was killed: %s", count)
 	}
 	bundle := e.Bundle("", func(s *specs.Spec) {
 		s.Process.Args = []string{"true"}

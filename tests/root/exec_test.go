@@ -44,7 +44,7 @@ func TestExecFlags(t *testing.T) {
 func TestExecIsInTheContainer(t *testing.T) {
 	harness.NeedRoot(t)
 	c := start(t, func(s *specs.Spec) {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace}, specs.LinuxNamespace{Type: specs.TimeNamespace})
+		addNamespaces(s, specs.CgroupNamespace, specs.TimeNamespace)
 	})
 	const script = "for ns in pid net mnt uts ipc user cgroup time; do readlink /proc/self/ns/$ns; done; cut -d: -f3 /proc/self/cgroup | sort -u"
 	inside := namespacesOf(t, c.pid)

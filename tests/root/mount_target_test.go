@@ -172,11 +172,17 @@ func TestDefaultMounts(t *testing.T) {
 
 func TestCgroupMount(t *testing.T) {
 	harness.NeedRoot(t)
-	if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
-		t.Skip("needs cgroup v1: there each hierarchy is a directory")
-	}
 	at := func(options ...string) change {
 		return withMounts(specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: options})
+	}
+	if harness.CgroupV2.Probe() == nil {
+		const script = `cd /sys/fs/cgroup && grep -x $$ cgroup.procs; mkdir sub 2>/dev/null && echo writable && rmdir sub; true`
+		t.Run("read-only shows the container's own", func(t *testing.T) { expect(t, script, "1", at("ro", "nosuid")) })
+		t.Run("writable", func(t *testing.T) { expect(t, script, "1\nwritable", at("nosuid")) })
+		t.Run("without a cgroup namespace", func(t *testing.T) {
+			expect(t, script, "1", func(s *specs.Spec) { at("ro")(s); dropNamespace(s, specs.CgroupNamespace) })
+		})
+		return
 	}
 	const script = `cd /sys/fs/cgroup
 	grep -c . memory/cgroup.procs

@@ -58,6 +58,19 @@ func different(a, b map[string]string) []string {
 	return list
 }
 
+// addNamespaces adds those that the config doesn't have: `spec` knows the machine, and asks
+// for a cgroup namespace on cgroup v2.
+func addNamespaces(s *specs.Spec, kinds ...specs.LinuxNamespaceType) {
+	for _, kind := range kinds {
+		dropNamespace(s, kind)
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: kind})
+	}
+}
+
+func dropNamespace(s *specs.Spec, kind specs.LinuxNamespaceType) {
+	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
+}
+
 // plain leaves of a config what works without any namespace but these.
 func plain(s *specs.Spec, namespaces ...specs.LinuxNamespace) {
 	s.Hostname = ""
@@ -289,10 +302,8 @@ func TestTimeNamespaceOffsets(t *testing.T) {
 func TestCgroupNamespaceShowsTheContainerAsRoot(t *testing.T) {
 	harness.NeedRoot(t)
 	script := "cut -d: -f3 /proc/self/cgroup | sort -u"
-	expect(t, script, "/", func(s *specs.Spec) {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
-	})
-	if got := output(t, script, nil); !strings.Contains(got, "gt-") {
+	expect(t, script, "/", func(s *specs.Spec) { addNamespaces(s, specs.CgroupNamespace) })
+	if got := output(t, script, func(s *specs.Spec) { dropNamespace(s, specs.CgroupNamespace) }); !strings.Contains(got, "gt-") {
 		t.Errorf("without a cgroup namespace /proc/self/cgroup shows %q, not the host's path", got)
 	}
 }

@@ -151,13 +151,9 @@ func write(t *testing.T, file, content string) {
 // eventually waits up to 10 s for a condition.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 500 {
-		if holds() {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !harness.Until(10*time.Second, holds) {
+		t.Fatalf("%s: not within %v", what, harness.Slow(10*time.Second))
 	}
-	t.Fatalf("%s: not within 10 s", what)
 }
 
 // bind is a bind mount of a host path.

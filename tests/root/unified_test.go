@@ -4,16 +4,19 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
-// onV2 makes a command see a machine that has cgroup v2 only: the machine's own v2
-// hierarchy, mounted over /sys/fs/cgroup in a mount namespace of the command.
+// onV2 makes a command see a machine that has cgroup v2 only. If this one has not, it is
+// the machine's own v2 hierarchy, mounted over /sys/fs/cgroup in a mount namespace of the
+// command.
 func onV2(c *exec.Cmd) {
+	if harness.CgroupV2.Probe() == nil {
+		return
+	}
 	const wrapper = `mount -t cgroup2 none /sys/fs/cgroup && exec "$@"`
 	c.Args = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", wrapper, "sh", c.Path}, c.Args[1:]...)
 	c.Path = "/usr/bin/unshare"
@@ -34,7 +37,7 @@ func TestCgroupV2(t *testing.T) {
 	script := `cat /proc/self/cgroup | grep ^0:; mount | grep -c "type cgroup2 (ro"; ` +
 		`echo x >/dev/zero && echo allowed; mknod /tmp/d c 254 7; cat /tmp/d 2>&1 | grep -o "not permitted"; exec sleep 60`
 	bundle := e.Bundle(script, func(s *specs.Spec) {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+		addNamespaces(s, specs.CgroupNamespace)
 		for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
 			*set = append(*set, "CAP_MKNOD")
 		}
@@ -51,12 +54,7 @@ func TestCgroupV2(t *testing.T) {
 	}
 	run("resume", id)
 	run("kill", id, "KILL")
-	for range 100 {
-		if strings.Contains(run("state", id), `"stopped"`) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, "stopped", func() bool { return strings.Contains(run("state", id), `"stopped"`) })
 	run("delete", id)
 	equal(t, "what the container saw", "0::/\n1\nallowed\nnot permitted\n",
 		run("run", "-b", bundleThatEnds(e, bundle), e.ID("v2-run")))

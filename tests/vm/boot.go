@@ -28,7 +28,7 @@ func (m *machine) boot(ctx context.Context, img image, dir string) (int, error) 
 	if err := writeInitrd(initrd, img.early()); err != nil {
 		return 0, fmt.Errorf("initrd: %w", err)
 	}
-	if err := m.writePayload(payload); err != nil {
+	if err := m.writePayload(payload, jobFile); err != nil {
 		return 0, err
 	}
 	output, guest, err := os.Pipe()
@@ -43,7 +43,7 @@ func (m *machine) boot(ctx context.Context, img image, dir string) (int, error) 
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", m.memory,
+		"-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", m.memory,
 		"-kernel", img.kernel(), "-initrd", initrd, "-append", commandLine + m.append,
 		"-drive", "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + img.disk(),
 		"-drive", "if=virtio,format=raw,readonly=on,file=" + payload,

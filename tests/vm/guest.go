@@ -45,10 +45,10 @@ var firstMounts = []mount{
 	{"devtmpfs", "/dev", "devtmpfs", "mode=0755", unix.MS_NOSUID},
 }
 
-// rootMounts are made in the root, before the payload is unpacked.
+// rootMounts are made in the root, before the payload is unpacked. /tmp is the disk's, as
+// in Debian.
 var rootMounts = []mount{
 	{"tmpfs", "/run", "tmpfs", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
-	{"tmpfs", "/tmp", "tmpfs", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
 }
 
 // ownMounts are those that systemd would make.
@@ -61,6 +61,13 @@ var ownMounts = []mount{
 	{"mqueue", "/dev/mqueue", "mqueue", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 	{"hugetlbfs", "/dev/hugepages", "hugetlbfs", "", unix.MS_NOSUID | unix.MS_NODEV},
 }
+
+// bringUp is what else systemd and udev would do. The modules make device nodes.
+const bringUp = `
+ip link set lo up
+modprobe -a loop tun fuse
+[ ! -d /sys/fs/selinux ] || load_policy -i
+`
 
 // firstProcess is process 1 of the machine. It does not return.
 func firstProcess() {
@@ -196,14 +203,12 @@ func serveJob() error {
 	if err := unix.Sethostname([]byte("gantry-vm")); err != nil {
 		return err
 	}
-	for _, args := range [][]string{{"/sbin/ip", "link", "set", "lo", "up"}, {"/bin/sh", "-c", "[ ! -d /sys/fs/selinux ] || load_policy -i"}} {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = []string{"PATH=" + searchPath}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", args, err, out)
-		}
+	cmd := exec.Command("/bin/sh", "-ec", bringUp)
+	cmd.Env = []string{"PATH=" + searchPath}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("bring up: %w\n%s", err, out)
 	}
-	cmd := exec.Command(agent, runJobArg)
+	cmd = exec.Command(agent, runJobArg)
 	cmd.Env = []string{"PATH=" + searchPath, "HOME=/root"}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -220,12 +225,12 @@ func serveJob() error {
 	}
 }
 
-func readJob() (*job, error) {
+func readJob() (*task, error) {
 	text, err := os.ReadFile(jobFile)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{}
+	j := &task{}
 	return j, json.Unmarshal(text, j)
 }
 

@@ -63,6 +63,9 @@ func main() {
 		runJob()
 	}
 	m, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
 	if err != nil {
 		os.Exit(2)
 	}

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// job is what the first process reads from the payload disk.
-type job struct {
+// task is what the first process reads from the payload disk.
+type task struct {
 	Init    string
 	Command []string
 }
@@ -30,19 +30,20 @@ const (
 	exitPort   = "exit"
 )
 
-// writePayload writes the tar that the machine finds as its second disk.
-func (m *machine) writePayload(file string) error {
+// writePayload writes the tar that the machine finds as its second disk, with the job in
+// the file named job.
+func (m *machine) writePayload(file, job string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	w := tar.NewWriter(f)
-	text, err := json.Marshal(job{m.init, m.command})
+	text, err := json.Marshal(task{m.init, m.command})
 	if err != nil {
 		return err
 	}
-	if err := w.WriteHeader(&tar.Header{Name: jobFile, Mode: 0o644, Size: int64(len(text))}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: job, Mode: 0o644, Size: int64(len(text))}); err != nil {
 		return err
 	}
 	if _, err := w.Write(text); err != nil {

@@ -14,7 +14,7 @@ import (
 const treeTop = "/gantry"
 
 // slow is how many times longer than on the developer's machine a test may wait.
-const slow = "10"
+const slow = "5"
 
 // boot is one machine and what is run in it.
 type boot struct {
@@ -98,7 +98,7 @@ func packagesOf(list []boot) []string {
 func (b *boot) script() string {
 	var s strings.Builder
 	for _, p := range b.packages {
-		fmt.Fprintf(&s, "cd %s/%s && test2json -p %s ./vm.test -test.v=test2json -test.timeout=20m -test.run='%s' -test.skip='%s' </dev/null\n",
+		fmt.Fprintf(&s, "cd %s/%s && test2json -t -p %s $PWD/vm.test -test.v=test2json -test.timeout=20m -test.run='%s' -test.skip='%s' </dev/null\n",
 			treeTop, p, p, b.pattern, b.skip)
 	}
 	return s.String()
@@ -106,7 +106,7 @@ func (b *boot) script() string {
 
 // run boots the machine and reads what its tests say.
 func (b *boot) run(ctx context.Context, vm, stage string) (*results, error) {
-	r := &results{boot: b.name, began: time.Now()}
+	r := &results{boot: b.name, out: os.Stdout, began: time.Now()}
 	args := append(slices.Clone(b.options), "--timeout", "30m", "--add", stage+":"+treeTop, "--", "env",
 		"PATH="+treeTop+"/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"GANTRY_VM_HAS="+strings.Join(b.has, " "), "GANTRY_TEST_SLOW="+slow,

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,11 +23,19 @@ type event struct {
 // results are the outcomes of one boot, subtests among them.
 type results struct {
 	boot                    string
+	out                     io.Writer // for people
 	passed, failed, skipped int
 	exit                    error // of the machine
 	began                   time.Time
 	took                    time.Duration
 	output                  map[string]*strings.Builder // what unfinished tests have said
+	times                   []timing                    // of tests, without subtests
+}
+
+// timing is how long a test took.
+type timing struct {
+	name    string
+	seconds float64
 }
 
 // read takes the events one by one, and shows what failed and why something was skipped.
@@ -37,7 +46,7 @@ func (r *results) read(from io.Reader) error {
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Action == "" {
-			fmt.Fprintf(os.Stdout, "%s: %s\n", r.boot, lines.Text())
+			fmt.Fprintf(r.out, "%s: %s\n", r.boot, lines.Text())
 			continue
 		}
 		r.take(&e)
@@ -70,24 +79,27 @@ func (r *results) take(e *event) {
 		r.endPackage(e, said)
 		return
 	}
+	if !strings.Contains(e.Test, "/") {
+		r.times = append(r.times, timing{name, e.Elapsed})
+	}
 	switch e.Action {
 	case "pass":
 		r.passed++
 	case "skip":
 		r.skipped++
-		fmt.Fprintf(os.Stdout, "%s: SKIP %s: %s\n", r.boot, name, reason(said))
+		fmt.Fprintf(r.out, "%s: SKIP %s: %s\n", r.boot, name, reason(said))
 	case "fail":
 		r.failed++
-		fmt.Fprintf(os.Stdout, "%s: FAIL %s\n%s", r.boot, name, said)
+		fmt.Fprintf(r.out, "%s: FAIL %s\n%s", r.boot, name, said)
 	}
 }
 
 // endPackage shows what a package says for itself only if it failed: a panic, a timeout.
 func (r *results) endPackage(e *event, said string) {
-	fmt.Fprintf(os.Stdout, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
+	fmt.Fprintf(r.out, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
 	if e.Action == "fail" {
 		r.failed++
-		fmt.Fprint(os.Stdout, said)
+		fmt.Fprint(r.out, said)
 	}
 }
 
@@ -103,10 +115,21 @@ func reason(said string) string {
 	return strings.Join(words, " ")
 }
 
-// summarize prints a line for each boot, and says whether all went well. A boot in which no
+// slowest are the tests that take the most time.
+func (r *results) slowest() []timing {
+	slices.SortFunc(r.times, func(a, b timing) int { return cmp.Compare(b.seconds, a.seconds) })
+	return r.times[:min(5, len(r.times))]
+}
+
+// summarize prints a line for each boot and its slowest tests, and says whether all went well. A boot in which no
 // test passed proves nothing, so it hasn't gone well.
 func summarize(w io.Writer, all []*results) bool {
 	ok := true
+	for _, r := range all {
+		for _, t := range r.slowest() {
+			fmt.Fprintf(w, "%s: %s took %.0f s\n", r.boot, t.name, t.seconds)
+		}
+	}
 	fmt.Fprintf(w, "\n%-10s %7s %7s %7s %8s\n", "boot", "passed", "failed", "skipped", "time")
 	for _, r := range all {
 		note := ""

@@ -43,12 +43,13 @@ func (s *staging) copyIn(name, sub string) error {
 	return os.CopyFS(filepath.Join(s.stage, name, sub), os.DirFS(from))
 }
 
-// addTree adds what the harness looks for from the top of the tree, and test2json.
+// tree is what tests look for from the top of the tree.
+var tree = []string{"go.mod", "bin/runc", "hack/make-bundle", "tests/bench/testdata", "libcontainer/plan/testdata"}
+
+// addTree adds those, and test2json.
 func (s *staging) addTree() error {
-	for _, name := range []string{"go.mod", "bin/runc", "hack/make-bundle"} {
-		if err := s.command(s.top, "install", "-D", "-m", "0755", name, filepath.Join(s.stage, name)); err != nil {
-			return err
-		}
+	if err := s.command(s.top, "cp", append(append([]string{"-r", "--parents"}, tree...), s.stage)...); err != nil {
+		return err
 	}
 	return s.command(s.top, "go", "build", "-o", filepath.Join(s.stage, "bin", "test2json"), "cmd/test2json")
 }
