@@ -264,6 +264,17 @@ func TestSystemdUnitInUse(t *testing.T) {
 	equal(t, "its unit", "active", show(t, "runc-"+first.id+".scope", "ActiveState"))
 }
 
+func TestSystemdSmallestMemoryLimit(t *testing.T) {
+	needSystemd(t)
+	e := harness.New(t)
+	id := e.ID("c")
+	e.MustRun("--systemd-cgroup", "run", "-b", e.Bundle("", func(s *specs.Spec) {
+		s.Process.Args = []string{"true"}
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(256 << 10))}
+	}), id)
+	wantNoUnit(t, "runc-"+id+".scope")
+}
+
 func TestSystemdMemoryLimitTooLowToStart(t *testing.T) {
 	needSystemd(t)
 	e := harness.New(t)
