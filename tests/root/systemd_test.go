@@ -217,8 +217,8 @@ func TestSystemdDevicesSurviveDaemonReload(t *testing.T) {
 		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices,
 			specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: new(int64(1)), Minor: new(int64(kmsg)), Access: "rwm"})
 	})
-	const try = "(: </tmp/$n) 2>/tmp/e && echo $n allowed || grep -o 'not permitted' /tmp/e; "
-	c.exec("mknod /tmp/kmsg c 1 11; mknod /tmp/console c 5 1; mknod /tmp/zero c 1 5")
+	const try = "(: </dev/test-$n) 2>/tmp/e && echo $n allowed || grep -o 'not permitted' /tmp/e; "
+	c.exec("mknod /dev/test-kmsg c 1 11; mknod /dev/test-console c 5 1; mknod /dev/test-zero c 1 5")
 	check := func(when string) {
 		t.Helper()
 		got := c.exec("for n in kmsg zero console; do " + try + " done")
