@@ -31,13 +31,15 @@ func (r *Runtime) Create(o *CreateOptions) error {
 
 // creation is a container in the making.
 type creation struct {
-	r       *Runtime
-	o       *CreateOptions
-	in      *intake
-	dir     *state.Dir
-	st      *state.State
-	tty     *terminal
-	set     *cgroup.Set
+	r   *Runtime
+	o   *CreateOptions
+	in  *intake
+	dir *state.Dir
+	st  *state.State
+	tty *terminal
+	set *cgroup.Set
+	// scope is the unit that systemd made; nil without one, and until then.
+	scope   *scope
 	oom     oomWatch
 	proc    *launch.Process
 	handler *launch.Handler // what executes the program in the kernel's place; nil without one
@@ -133,18 +135,26 @@ func (c *creation) record() error {
 		PrivatePID:  in.newNamespace("pid"),
 		Annotations: in.spec.Annotations,
 	}
-	for i := range in.plan.Ops {
-		if create, ok := in.plan.Ops[i].Do.(*plan.CreateCgroups); ok {
-			for j := range create.Cgroups {
-				g := &create.Cgroups[j]
-				c.st.CgroupPaths = append(c.st.CgroupPaths, state.CgroupPath{Hierarchy: g.Hierarchy, Path: g.Dir()})
-			}
-		}
-	}
+	recordCgroups(c.st, in.plan)
 	if err := c.dir.SaveConfig(in.raw); err != nil {
 		return err
 	}
 	return c.dir.Save(c.st)
+}
+
+// recordCgroups notes in a state what the plan will make.
+func recordCgroups(st *state.State, p *plan.Plan) {
+	for i := range p.Ops {
+		switch a := p.Ops[i].Do.(type) {
+		case *plan.CreateCgroups:
+			for j := range a.Cgroups {
+				g := &a.Cgroups[j]
+				st.CgroupPaths = append(st.CgroupPaths, state.CgroupPath{Hierarchy: g.Hierarchy, Path: g.Dir()})
+			}
+		case *plan.CreateScope:
+			st.Unit, st.UserUnit = a.Unit.Name, a.Unit.User
+		}
+	}
 }
 
 // handOver tells the caller about the process: a pidfd, then, as the last thing, the pid.
@@ -168,6 +178,8 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 	switch a := op.Do.(type) {
 	case *plan.CreateCgroups:
 		return c.createCgroups(op, a)
+	case *plan.CreateScope:
+		return c.createScope(op, a, p)
 	case *plan.WriteCgroup:
 		return fault.CgroupFailed.At(op.Field, c.set.Write(a))
 	case *plan.SetDevices:
@@ -213,7 +225,8 @@ func (c *creation) createCgroups(op *plan.Op, a *plan.CreateCgroups) (err error)
 }
 
 func (c *creation) cgroupProcs(hierarchies []string) (map[string]int, error) {
-	return procsOf(c.set, hierarchies)
+	procs, err := procsOf(c.set, hierarchies)
+	return procs, fault.CgroupFailed.At("linux.cgroupsPath", err)
 }
 
 func (c *creation) cgroupDir() (int, error) { return c.set.DirFD() }
@@ -290,7 +303,7 @@ func (c *creation) undo() error {
 		c.proc.Kill()
 	}
 	if c.set != nil {
-		err = errors.Join(err, removeCgroups(c.set, true))
+		err = errors.Join(err, c.r.removeCgroups(c.set, c.scope, true))
 	}
 	if c.st != nil {
 		err = errors.Join(err, resctrl.Remove(&c.st.IntelRdt))
@@ -314,7 +327,7 @@ func (c *creation) end() {
 func procsOf(set *cgroup.Set, hierarchies []string) (map[string]int, error) {
 	fds, err := set.JoinFDs(hierarchies)
 	if err != nil {
-		return nil, fault.CgroupFailed.At("linux.cgroupsPath", err)
+		return nil, err
 	}
 	procs := make(map[string]int, len(fds))
 	for i, fd := range fds {

@@ -88,9 +88,9 @@ func (r *Runtime) deleteLocked(dir *state.Dir, st *state.State, force bool) erro
 // destroy removes everything that a container without its first process still has. The
 // caller holds the lock.
 func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
-	remove := func(set *cgroup.Set) error { return removeCgroups(set, !st.PrivatePID) }
+	remove := func(set *cgroup.Set) error { return r.removeCgroups(set, scopeOf(st), !st.PrivatePID) }
 	if st.Init.PID == 0 {
-		remove = r.removeAbandoned
+		remove = func(set *cgroup.Set) error { return r.removeAbandoned(set, scopeOf(st)) }
 	}
 	if err := remove(cgroup.FromState(st.CgroupPaths)); err != nil {
 		return err
@@ -115,7 +115,10 @@ func (r *Runtime) destroy(dir *state.Dir, st *state.State) error {
 // removeAbandoned removes the cgroups of a creation that was killed before it recorded a
 // process. It kills nobody: its own process ends when the runtime does, and others may be
 // there first, for the creation refuses a cgroup in use only after it recorded its name.
-func (r *Runtime) removeAbandoned(cgroups *cgroup.Set) error {
+func (r *Runtime) removeAbandoned(cgroups *cgroup.Set, unit *scope) error {
+	if unit != nil {
+		r.stopAbandoned(unit)
+	}
 	err := cgroups.Remove()
 	if errors.Is(err, unix.EBUSY) {
 		r.warn("cgroups in use stay: " + err.Error())
@@ -126,16 +129,20 @@ func (r *Runtime) removeAbandoned(cgroups *cgroup.Set) error {
 
 // removeCgroups removes the cgroups, after the processes that the end of the first one
 // did not end.
-func removeCgroups(cgroups *cgroup.Set, mayHaveProcesses bool) error {
-	if mayHaveProcesses {
+func (r *Runtime) removeCgroups(cgroups *cgroup.Set, unit *scope, mayHaveProcesses bool) error {
+	// systemd would wait long for a process that ignores its SIGTERM.
+	if mayHaveProcesses || unit != nil {
 		if err := cgroups.Kill(unix.SIGKILL); err != nil {
 			return err
 		}
 	}
+	if unit != nil {
+		r.stopScope(unit, cgroups)
+	}
 	err := cgroups.Remove()
 	if errors.Is(err, unix.EBUSY) && !mayHaveProcesses {
 		// Somebody else put a process there: it belongs to the container now.
-		return removeCgroups(cgroups, true)
+		return r.removeCgroups(cgroups, unit, true)
 	}
 	return err
 }

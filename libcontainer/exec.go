@@ -2,8 +2,6 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,23 +97,6 @@ func (e *execution) describe(dir *state.Dir) error {
 	}
 	e.filter, err = loadFilter(rawSeccomp, e.facts)
 	return err
-}
-
-// cgroupFacts tells from the container's cgroups what the plan must know of the machine's.
-func cgroupFacts(paths []state.CgroupPath) host.Cgroup {
-	c := host.Cgroup{Mode: host.CgroupNone}
-	for _, p := range paths {
-		h := host.Hierarchy{Name: p.Hierarchy}
-		switch {
-		case p.Hierarchy != "":
-			h.Controllers = strings.Split(p.Hierarchy, ",")
-			c.Mode = host.CgroupHybrid
-		case c.Mode == host.CgroupNone:
-			c.Mode = host.CgroupV2
-		}
-		c.Hierarchies = append(c.Hierarchies, h)
-	}
-	return c
 }
 
 // process is the process object: from a file, or the container's changed by the options.
@@ -272,10 +253,14 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	for _, g := range e.set.Paths() {
 		in.Cgroups = append(in.Cgroups, g.Hierarchy)
 	}
+	if in.Attach, err = e.attachment(); err != nil {
+		return nil, err
+	}
 	l := &launch.Launch{
-		CgroupProcs: func(names []string) (map[string]int, error) { return procsOf(e.set, names) },
-		Perform:     e.perform,
-		Target:      pidfd, Start: -1, Console: -1,
+		CgroupProcs: e.cgroupProcs,
+		CgroupDir:   e.cgroupDir, CgroupElsewhere: e.initCgroup,
+		Perform: e.perform,
+		Target:  pidfd, Start: -1, Console: -1,
 	}
 	if tty != nil {
 		l.Console, l.ConsoleAnswers = tty.socket, tty.screen != nil
@@ -328,53 +313,9 @@ func (e *execution) perform(op *plan.Op, p *launch.Process) error {
 		return sendListener(a, p, e.st, Running)
 	case *plan.JoinResctrlGroup:
 		return fault.CgroupFailed.At(op.Field, resctrl.At(e.st.IntelRdt.Root).Join(a, p.PID))
+	case *plan.AttachToUnit:
+		return fault.CgroupFailed.At(op.Field, attachToUnit(a, p.PID))
 	}
 	bug.Found("nobody performs " + op.Do.String())
 	return nil
-}
-
-// cgroups are those that the process joins: the container's, or directories below them
-// that --cgroup names as PATH (all hierarchies) or CONTROLLER[,CONTROLLER]:PATH.
-func (e *execution) cgroups() (*cgroup.Set, error) {
-	paths := slices.Clone(e.st.CgroupPaths)
-	for _, arg := range e.o.CgroupPaths {
-		controllers, sub, ok := strings.Cut(arg, ":")
-		if !ok {
-			controllers, sub = "", arg
-		}
-		found := false
-		for i := range paths {
-			if controllers == "" || matchesControllers(paths[i].Hierarchy, controllers) {
-				below, err := subCgroup(e.st.CgroupPaths[i].Path, sub)
-				if err != nil {
-					return nil, err
-				}
-				paths[i].Path, found = below, true
-			}
-		}
-		if !found {
-			return nil, fault.Usage.Of("--cgroup", fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers))
-		}
-	}
-	return cgroup.FromState(paths), nil
-}
-
-// matchesControllers reports whether a hierarchy holds one of the named controllers.
-func matchesControllers(hierarchy, controllers string) bool {
-	for c := range strings.SplitSeq(controllers, ",") {
-		if slices.Contains(strings.Split(hierarchy, ","), c) {
-			return true
-		}
-	}
-	return false
-}
-
-// subCgroup is a directory below the container's cgroup; one beside it whose name only
-// begins alike is not (runc#5457).
-func subCgroup(dir, sub string) (string, error) {
-	below := path.Join(dir, sub)
-	if below != dir && !strings.HasPrefix(below, dir+"/") {
-		return "", fault.Usage.Atf("--cgroup", "%s is not a sub cgroup path", sub)
-	}
-	return below, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/seccomp"
 	"github.com/gantry-containers/gantry/libcontainer/state"
+	"github.com/gantry-containers/gantry/libcontainer/systemd"
 	"github.com/gantry-containers/gantry/libcontainer/validate"
 )
 
@@ -58,8 +59,8 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err := probeResctrl(b.Spec, facts); err != nil {
 		return nil, err
 	}
-	if r.SystemdCgroup {
-		return nil, fault.Unsupported.Atf("--systemd-cgroup", "the systemd cgroup driver is not supported")
+	if r.Driver == plan.DriverSystemd && !systemd.Booted() {
+		return nil, fault.Unsupported.At("--systemd-cgroup", systemd.ErrNotRunning)
 	}
 	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
 		return nil, &validate.Error{Problems: problems}
@@ -96,7 +97,8 @@ func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error
 	input := &plan.Input{
 		Spec: in.spec, Facts: in.facts, ID: o.ID, Bundle: in.dir, Rootfs: in.rootfs, Seccomp: filter,
 		Start: in.start, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
-		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless && plan.CgroupsOptional(in.spec, in.facts),
+		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless && r.Driver == plan.DriverFiles && plan.CgroupsOptional(in.spec, in.facts),
+		Driver: r.Driver, UserManager: r.Driver == plan.DriverSystemd && userManager(in.facts),
 	}
 	if l := in.spec.Linux; l != nil && strings.HasSuffix(l.RootfsPropagation, "shared") {
 		if input.RootfsMount, err = mountPointOf(in.rootfs); err != nil {

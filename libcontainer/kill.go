@@ -30,6 +30,9 @@ func (r *Runtime) Kill(id string, sig unix.Signal, all bool) error {
 			return cgroups.Kill(sig)
 		}
 	}
+	if all && len(st.CgroupPaths) == 0 && st.PrivatePID && sig != unix.SIGKILL {
+		return signalMembers(st, sig)
+	}
 	if !st.Started && st.PrivatePID && endsProcess(sig) {
 		// The kernel keeps from the first process of a pid namespace what it has no handler
 		// for, and one that waits for start has none, pid_namespaces(7).

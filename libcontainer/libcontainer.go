@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -17,8 +18,9 @@ type Runtime struct {
 	// Rootless says that the user may lack rights over cgroups: those that can't be had are
 	// done without.
 	Rootless bool
-	// SystemdCgroup asks for the systemd cgroup driver.
-	SystemdCgroup bool
+	// Driver says who makes the cgroups of a new container; later commands know it from the
+	// container's state.
+	Driver plan.Driver
 	// Warn receives what the user should know but what stops nothing; nil discards it.
 	Warn func(string)
 }

@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
@@ -16,22 +17,24 @@ import (
 // its processes, are found by planning the container again from the copy of its
 // config.json. The caller holds the lock.
 func (r *Runtime) salvage(dir *state.Dir, id string) error {
-	left, err := planned(dir, id)
+	st, err := r.plannedState(dir, id)
 	if err != nil {
 		r.warn("the cgroups of " + id + " are unknown and stay: " + err.Error())
-	} else if err := errors.Join(removeCgroups(cgroup.FromState(left.cgroups), true), resctrl.Remove(&left.rdt)); err != nil {
+		return os.RemoveAll(dir.Path())
+	}
+	if unit := scopeOf(st); unit != nil {
+		if err := killUnit(unit); err != nil {
+			r.warn(unit.name + ": " + err.Error())
+		}
+	}
+	if err := errors.Join(r.removeCgroups(cgroup.FromState(st.CgroupPaths), nil, true), resctrl.Remove(&st.IntelRdt)); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir.Path())
 }
 
-// leavings are what a container has outside of its directory.
-type leavings struct {
-	cgroups []state.CgroupPath
-	rdt     state.IntelRdt
-}
-
-func planned(dir *state.Dir, id string) (*leavings, error) {
+// plannedState is what the state said of cgroups and resctrl before it was damaged.
+func (r *Runtime) plannedState(dir *state.Dir, id string) (*state.State, error) {
 	raw, err := dir.Config()
 	if err != nil {
 		return nil, err
@@ -50,21 +53,16 @@ func planned(dir *state.Dir, id string) (*leavings, error) {
 	if facts.Resctrl == "" && spec.Linux != nil {
 		spec.Linux.IntelRdt = nil // unmounted since: nothing is left of it
 	}
-	p, err := plan.Create(&plan.Input{Spec: spec, Facts: facts, ID: id, Bundle: "/", Rootfs: "/"})
+	in := &plan.Input{Spec: spec, Facts: facts, ID: id, Bundle: "/", Rootfs: "/", Driver: r.Driver}
+	if spec.Linux != nil && strings.Count(spec.Linux.CgroupsPath, ":") == 2 && !strings.Contains(spec.Linux.CgroupsPath, "/") {
+		in.Driver = plan.DriverSystemd // "slice:prefix:name"; delete is not told of the driver
+	}
+	in.UserManager = in.Driver == plan.DriverSystemd && userManager(facts)
+	p, err := plan.Create(in)
 	if err != nil {
 		return nil, err
 	}
-	left := &leavings{}
-	for i := range p.Ops {
-		switch a := p.Ops[i].Do.(type) {
-		case *plan.CreateCgroups:
-			for j := range a.Cgroups {
-				c := &a.Cgroups[j]
-				left.cgroups = append(left.cgroups, state.CgroupPath{Hierarchy: c.Hierarchy, Path: c.Dir()})
-			}
-		case *plan.MakeResctrlGroup:
-			left.rdt = state.IntelRdt{Root: a.Root, Group: a.Dir(), Made: a.Own, Monitor: a.MonitorDir()}
-		}
-	}
-	return left, nil
+	st := new(state.State)
+	recordCgroups(st, p)
+	return st, nil
 }

@@ -33,7 +33,7 @@ func (p *program) featuresCommand() *cli.Command {
 // featureList is what containerd and moby ask for once per runtime. True means built in,
 // whatever the host has.
 func featureList() *features.Features {
-	yes, no := true, false
+	yes := true
 	libseccomp := libseccompVersion()
 	return &features.Features{
 		OCIVersionMin: "1.0.0",
@@ -43,7 +43,7 @@ func featureList() *features.Features {
 		Linux: &features.Linux{
 			Namespaces:      []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"},
 			Capabilities:    plan.CapNames(math.MaxInt),
-			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
+			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &yes, Rdma: &yes},
 			Seccomp:         seccompFeatures(libseccomp != ""),
 			Apparmor:        &features.Apparmor{Enabled: &yes},
 			Selinux:         &features.Selinux{Enabled: &yes},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
 const defaultRoot = "/run/runc"
@@ -24,12 +25,13 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text` or json"},
 		&cli.StringFlag{Name: "root", Value: defaultRoot, Usage: "`DIR` of the containers' states; a user without privileges has it in $XDG_RUNTIME_DIR"},
 		boolFlag("let systemd make the cgroups; cgroupsPath is then slice:prefix:name", "systemd-cgroup"),
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs`, systemd, or disabled for no cgroup at all"},
 		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "do without cgroups that can't be had: `true`, false or auto"},
 	}
 }
 
 // before turns the global flags into the logger and the runtime that all commands use.
-func (p *program) before(c *cli.Context) error {
+func (p *program) before(c *cli.Context) (err error) {
 	if err := p.openLog(c); err != nil {
 		return err
 	}
@@ -37,12 +39,33 @@ func (p *program) before(c *cli.Context) error {
 	if _, _, err := parseRootless(p.rootless); err != nil {
 		return err
 	}
-	p.runtime.SystemdCgroup = c.Bool("systemd-cgroup")
+	if p.runtime.Driver, err = cgroupDriver(c.Bool("systemd-cgroup"), c.String("cgroup-manager")); err != nil {
+		return err
+	}
 	p.rootGiven = c.IsSet("root")
 	if p.rootGiven {
 		return p.setRoot(c.String("root"))
 	}
 	return p.setDefaultRoot()
+}
+
+// cgroupDriver reads the two flags that choose it: runc's, and crun's.
+func cgroupDriver(systemd bool, manager string) (plan.Driver, error) {
+	var d plan.Driver
+	switch manager {
+	case "", "cgroupfs":
+	case string(plan.DriverSystemd), string(plan.DriverNone):
+		d = plan.Driver(manager)
+	default:
+		return d, fault.Usage.Atf("--cgroup-manager", "%q is not cgroupfs, systemd or disabled", manager)
+	}
+	if systemd && manager != "" && d != plan.DriverSystemd {
+		return d, fault.Usage.Of("--cgroup-manager", fmt.Errorf("--systemd-cgroup and --cgroup-manager %s contradict each other", manager))
+	}
+	if systemd {
+		d = plan.DriverSystemd
+	}
+	return d, nil
 }
 
 func (p *program) openLog(c *cli.Context) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -101,7 +100,7 @@ func flagResources(c *cli.Context) (*specs.LinuxResources, error) {
 			continue
 		}
 		if err := l.set(r, value); err != nil {
-			return nil, fmt.Errorf("--%s: invalid value %q: %w", l.name, value, err)
+			return nil, fault.Usage.Atf("--"+l.name, "invalid value %q: %w", value, err)
 		}
 	}
 	if c.String("kernel-memory")+c.String("kernel-memory-tcp") != "" {

@@ -10,6 +10,8 @@ package cgroup
 import (
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
@@ -43,6 +45,33 @@ func (s *Set) Paths() []state.CgroupPath {
 		paths[i] = state.CgroupPath{Hierarchy: s.groups[i].hierarchy, Path: s.groups[i].dir}
 	}
 	return paths
+}
+
+// Adopt takes in a cgroup that somebody else made for the container: systemd.
+func (s *Set) Adopt(c *plan.Cgroup) {
+	g := group{hierarchy: c.Hierarchy, dir: c.Dir(), fresh: true}
+	s.groups = append(s.groups, g)
+	if len(s.groups) == 1 && g.hierarchy == "" {
+		enableAll(c.Mount, &s.groups[0])
+	}
+}
+
+// Gone reports whether the container had cgroups and none of them is left.
+func (s *Set) Gone() bool {
+	for i := range s.groups {
+		if unix.Access(s.groups[i].dir, unix.F_OK) != unix.ENOENT {
+			return false
+		}
+	}
+	return len(s.groups) > 0
+}
+
+// MountOf finds where the hierarchy is mounted that a cgroup directory is in.
+func MountOf(dir string) string {
+	for dir != "/" && isCgroup(parentOf(dir)) {
+		dir = parentOf(dir)
+	}
+	return dir
 }
 
 // named returns the group of a hierarchy, or nil.

@@ -101,5 +101,5 @@ func ioWeight(value string) string {
 	if err != nil || weight < 10 {
 		return value
 	}
-	return value[:start] + strconv.FormatUint(1+(weight-10)*9999/990, 10)
+	return value[:start] + strconv.FormatUint(plan.IOWeight(weight), 10)
 }

@@ -2,6 +2,8 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +46,51 @@ func probeCgroup() (Cgroup, error) {
 	}
 	c.Mode = mode(c.Hierarchies)
 	return c, nil
+}
+
+// Placement is the cgroup of a process in one hierarchy.
+type Placement struct {
+	Hierarchy, Mount, Path string
+}
+
+// UnitCgroups tells where systemd has put a process of the unit: in each hierarchy that it
+// manages, at a place of its choice.
+func UnitCgroups(pid int, unit string, c *Cgroup) ([]Placement, error) {
+	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
+	text, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var places []Placement
+	for _, m := range parseMemberships(string(text)) {
+		for i := range c.Hierarchies {
+			h := &c.Hierarchies[i]
+			name := strings.TrimPrefix(m.names, "name=")
+			if name == h.Name && strings.HasSuffix(m.path, "/"+unit) && (h.Named || h.Unified()) {
+				places = append(places, Placement{h.Name, h.Mount, m.path})
+			}
+		}
+	}
+	if len(places) == 0 {
+		return nil, fmt.Errorf("%s: not in a cgroup of %s", file, unit)
+	}
+	return places, nil
+}
+
+// UnifiedCgroup tells in which v2 cgroup a process is, from the root of the caller's cgroup
+// namespace.
+func UnifiedCgroup(pid int) (string, error) {
+	file := "/proc/" + strconv.Itoa(pid) + "/cgroup"
+	text, err := readFile(file)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range parseMemberships(string(text)) {
+		if m.names == "" {
+			return m.path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: no v2 cgroup", file)
 }
 
 // parseMemberships splits /proc/self/cgroup and puts the v2 line last. A line that has

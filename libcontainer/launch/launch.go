@@ -30,9 +30,12 @@ type Launch struct {
 	CgroupProcs func(hierarchies []string) (map[string]int, error)
 	// CgroupDir opens the cgroup v2 directory to be born in.
 	CgroupDir func() (int, error)
-	Target    int // pidfd of the container's init, for JoinContainer
-	Start     int // listening socket, for AwaitStart
-	Console   int // socket that receives the master, for Console
+	// CgroupElsewhere opens another one when the kernel refuses that, or returns the errno;
+	// nil when there is none.
+	CgroupElsewhere func(refused unix.Errno) (int, error)
+	Target          int // pidfd of the container's init, for JoinContainer
+	Start           int // listening socket, for AwaitStart
+	Console         int // socket that receives the master, for Console
 	// ConsoleAnswers makes the child wait for a byte on Console after it sent the master.
 	ConsoleAnswers bool
 	Handler        *Handler // nil where the kernel executes the program

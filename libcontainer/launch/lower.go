@@ -120,6 +120,8 @@ func (w *lowering) action(do plan.Action) {
 		w.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	case *plan.JoinCgroups:
 		w.joinCgroups(a)
+	case *plan.KillDeviceNodes:
+		w.mountSetattr(w.root, 0, unix.MOUNT_ATTR_NODEV, 0, 0)
 	case *plan.JoinNamespaces:
 		w.joinNamespaces(a)
 	case *plan.JoinContainer:

@@ -276,6 +276,9 @@ func (w *lowering) cgroup2Mount(a *plan.CgroupMount) {
 	w.call(unix.SYS_FCHDIR, w.cur)
 	s := w.call(unix.SYS_MOUNT, "cgroup", ".", "cgroup2", mountFlagBits(a.Flags.Set), 0)
 	if a.Fallback == "" {
+		s.ok(unix.EBUSY)
+		w.cgroup2Over(a)
+		w.onSuccess(s)
 		w.close(w.cur)
 		return
 	}
@@ -286,4 +289,17 @@ func (w *lowering) cgroup2Mount(a *plan.CgroupMount) {
 	w.close(w.tree)
 	w.onSuccess(s)
 	w.close(w.cur)
+}
+
+// cgroup2Over mounts cgroup2 over the same file system, as a bind of the host's /sys brings
+// it along: mount(2) refuses that, move_mount(2) does not.
+func (w *lowering) cgroup2Over(a *plan.CgroupMount) {
+	const cloexec, create = 1, 6 // FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC; FSCONFIG_CMD_CREATE
+	set, _ := mountAttr(a.Flags.Set, 0)
+	w.call(unix.SYS_FSOPEN, "cgroup2", cloexec).to(w.tmp)
+	w.call(unix.SYS_FSCONFIG, w.tmp, create, 0, 0, 0)
+	w.call(unix.SYS_FSMOUNT, w.tmp, cloexec, set).to(w.tree)
+	w.close(w.tmp)
+	w.moveMount(w.tree, w.cur)
+	w.close(w.tree)
 }

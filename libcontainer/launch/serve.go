@@ -38,6 +38,14 @@ func (p *Process) fork(clone *plan.Op) error {
 		args.cgroup = uint64(l.keep(dir))
 	}
 	pid, errno := spawn(args, p.arena.code(), p.arena.base)
+	if errno != 0 && do.IntoCgroup && l.CgroupElsewhere != nil {
+		dir, err := l.CgroupElsewhere(errno)
+		if err != nil {
+			return &Error{Field: clone.Field, Op: clone.Do, Call: "clone3", Errno: err}
+		}
+		args.cgroup = uint64(l.keep(dir))
+		pid, errno = spawn(args, p.arena.code(), p.arena.base)
+	}
 	if errno != 0 {
 		return &Error{Field: clone.Field, Op: clone.Do, Call: "clone3", Errno: errno}
 	}

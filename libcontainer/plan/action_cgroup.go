@@ -28,6 +28,27 @@ type CreateCgroups struct {
 	Optional bool
 }
 
+// CreateScope has systemd make a scope with the child in it, systemd.scope(5).
+type CreateScope struct {
+	Unit       Unit
+	Properties []Property
+	// Devices are for systemd's own knowledge, on cgroup v1: at a daemon-reload it would
+	// allow the container all devices. On v2 it leaves our program alone.
+	Devices []DeviceRule
+}
+
+// AttachToUnit has systemd move an exec'ed process into the container's unit, where its
+// user may not do so itself.
+type AttachToUnit struct {
+	Unit string
+	User bool   // of the user's own manager
+	Sub  string // a cgroup below the unit's: "/a", or "" for the unit's own
+}
+
+// KillDeviceNodes makes device nodes that came with the image unusable, where no cgroup
+// forbids their use.
+type KillDeviceNodes struct{}
+
 // WriteCgroup writes one cgroup file, cgroups(7).
 type WriteCgroup struct {
 	Hierarchy string // host.Hierarchy.Name
@@ -68,6 +89,24 @@ func (a *CreateCgroups) String() string {
 	}
 	return b.String()
 }
+
+func (a *CreateScope) String() string {
+	manager := "the system's"
+	if a.Unit.User {
+		manager = "the user's"
+	}
+	names := make([]string, len(a.Properties))
+	for i := range a.Properties {
+		names[i] = a.Properties[i].String()
+	}
+	return "have " + manager + " systemd start " + a.Unit.Name + " in " + a.Unit.Slice + ": " + strings.Join(names, " ")
+}
+
+func (a *AttachToUnit) String() string {
+	return "have systemd move the child into " + a.Unit + a.Sub
+}
+
+func (a *KillDeviceNodes) String() string { return "make device nodes of the image unusable" }
 
 func (a *WriteCgroup) String() string {
 	return "write " + strings.TrimSpace(a.Value) + " to cgroup file " + a.File

@@ -24,6 +24,8 @@ type Input struct {
 	NoNewKeyring    bool
 	PreserveFDs     int  // descriptors from 3 on that reach the program
 	OptionalCgroups bool // do without cgroups that the user may not make (rootless)
+	Driver          Driver
+	UserManager     bool // with DriverSystemd: the user's own service manager
 }
 
 // Seccomp is the compiled filter of linux.seccomp.
@@ -43,8 +45,6 @@ type compiler struct {
 	linux *specs.Linux
 	ns    namespaces
 	errs  []error
-	// hasCgroups says that there are cgroups of the container's own.
-	hasCgroups bool
 	// everySource says that the child can't open any source of a bind mount itself.
 	everySource bool
 	// options are those of the spec's mounts, by index.
@@ -54,6 +54,12 @@ type compiler struct {
 	readonlyDev int
 	// handler executes the program in the kernel's place; "" without one. handlerField asked for it.
 	handler, handlerField string
+	// hasCgroups says that there are cgroups of the container's own.
+	hasCgroups bool
+	groups     []Cgroup // the container's, as far as they are known before it runs
+	unit       *Unit    // with DriverSystemd
+	properties []Property
+	deadNodes  bool // device rules without a cgroup
 }
 
 // Create compiles the plan of a new container. It is the table of contents of a
@@ -119,30 +125,54 @@ func (p *Problem) Error() string { return p.Field + ": " + p.What }
 
 // cgroups makes the container's cgroups, with their limits, before any process exists.
 func (c *compiler) cgroups() {
-	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
+	var errs []error
+	if c.properties, errs = annotatedProperties(c.Spec.Annotations); errs != nil {
+		c.errs = append(c.errs, errs...)
+	}
+	var err error
+	switch c.Driver {
+	case DriverNone:
+		c.withoutCgroups()
+		return
+	case DriverSystemd:
+		if c.unit, err = unitFor(c.linux.CgroupsPath, c.ID, c.UserManager); err == nil {
+			c.groups, err = unitCgroups(c.unit, c.Facts)
+		}
+	case DriverFiles:
+		c.groups, err = cgroupsFor(c.Spec, c.ID, c.Facts)
+	}
 	if err != nil {
 		c.errs = append(c.errs, err)
 		return
 	}
-	if len(groups) == 0 {
-		return
+	c.hasCgroups = len(c.groups) > 0 || c.unit != nil
+	if len(c.groups) > 0 {
+		c.add(Runtime, cgroupsPathField, &CreateCgroups{Cgroups: c.groups, Optional: c.OptionalCgroups})
+		if c.unit == nil {
+			c.limits()
+		}
 	}
-	c.hasCgroups = true
-	c.add(Runtime, "linux.cgroupsPath", &CreateCgroups{Cgroups: groups, Optional: c.OptionalCgroups})
+}
+
+// limits puts resource limits and device rules in force.
+func (c *compiler) limits() {
 	writes, err := resourceWrites(c.linux.Resources, c.Facts)
 	if err != nil {
 		c.errs = append(c.errs, err)
 		return
-	}
-	for i := range writes {
-		c.add(Runtime, writes[i].Field, &writes[i].Write)
 	}
 	rules, err := deviceRules(c.Spec)
 	if err != nil {
 		c.errs = append(c.errs, err)
 		return
 	}
-	c.add(Runtime, "linux.resources.devices", &SetDevices{Rules: rules})
+	if c.unit != nil {
+		c.scope(writes, rules)
+	}
+	for i := range writes {
+		c.add(Runtime, writes[i].Field, &writes[i].Write)
+	}
+	c.add(Runtime, devicesField, &SetDevices{Rules: rules})
 }
 
 // session detaches the child from the caller.

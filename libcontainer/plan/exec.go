@@ -22,7 +22,9 @@ type ExecInput struct {
 	// Cgroups are the hierarchies in which the container has a cgroup.
 	Cgroups []string
 	// Resctrl is where the container is in resctrl; nil when it is nowhere.
-	Resctrl      *JoinResctrlGroup
+	Resctrl *JoinResctrlGroup
+	// Attach has systemd move the process there; nil when the process may join by itself.
+	Attach       *AttachToUnit
 	NoNewKeyring bool
 	PreserveFDs  int
 	// UIDMappings are those of the container's user namespace, where they are known.
@@ -90,7 +92,17 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	if ns.user() {
 		c.ownStdio(c.proc, in.UIDMappings)
 	}
-	c.add(Runtime, "process", &Clone{})
+	early, born := in.Cgroups, false
+	switch {
+	case in.Attach != nil:
+		early = nil
+	case memory != "":
+		early = without(early, memory)
+	case c.proc.ExecCPUAffinity != nil && c.proc.ExecCPUAffinity.Initial != "": // it goes for the time before the cgroup
+	case in.Facts.Cgroup.Mode == host.CgroupV2:
+		early, born = nil, len(in.Cgroups) > 0
+	}
+	c.add(Runtime, "process", &Clone{IntoCgroup: born})
 	c.add(Child, "process", &CloseFDs{Preserve: in.PreserveFDs})
 	if privileged {
 		c.add(Child, "root", &SealExe{})
@@ -99,12 +111,11 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	if a := c.proc.ExecCPUAffinity; a != nil {
 		c.affinity("process.execCPUAffinity.initial", a.Initial)
 	}
-	early := in.Cgroups
-	if memory != "" {
-		early = without(early, memory)
-	}
 	if len(early) > 0 {
-		c.add(Child, "linux.cgroupsPath", &JoinCgroups{Hierarchies: early})
+		c.add(Child, cgroupsPathField, &JoinCgroups{Hierarchies: early})
+	}
+	if in.Attach != nil {
+		c.add(Runtime, cgroupsPathField, in.Attach)
 	}
 	if in.Resctrl != nil {
 		c.add(Runtime, intelRdtField, in.Resctrl)

@@ -87,11 +87,11 @@ func (c *compiler) birth() {
 	}
 }
 
-// lateCgroupNS reports whether the cgroup namespace is made last: on cgroup v1 its root
-// is where the process stands in every hierarchy at that moment, so it comes after
-// joining them.
+// lateCgroupNS reports whether the cgroup namespace is made last: its root is where the
+// process stands in every hierarchy at that moment, so on cgroup v1 it comes after joining
+// them, with systemd after the scope was made.
 func (c *compiler) lateCgroupNS() bool {
-	return c.Facts.Cgroup.Mode != host.CgroupV2 && c.ns.isNew("cgroup")
+	return (c.Facts.Cgroup.Mode != host.CgroupV2 || c.unit != nil) && c.ns.isNew("cgroup")
 }
 
 // birthInOne makes all namespaces with the child itself.
@@ -150,7 +150,7 @@ func (c *compiler) clone(created []string) {
 // bornInCgroup reports whether the child needs not join its cgroup: there is only the v2
 // one, and it exists for sure.
 func (c *compiler) bornInCgroup() bool {
-	return c.Facts.Cgroup.Mode == host.CgroupV2 && !c.OptionalCgroups
+	return c.Facts.Cgroup.Mode == host.CgroupV2 && !c.OptionalCgroups && c.Driver == DriverFiles
 }
 
 // joinOrder puts the user namespace last for a privileged runtime, which may enter
@@ -232,7 +232,12 @@ func timeOffsets(m map[string]specs.LinuxTimeOffset) []TimeOffset {
 // enterCgroups joins the cgroups that must be left for no reason later: all but
 // memory's, so that the launch itself is not charged to the container.
 func (c *compiler) enterCgroups() {
-	if c.bornInCgroup() {
+	if c.unit != nil {
+		c.limits()
+		c.enterUnitCgroups()
+		return
+	}
+	if c.bornInCgroup() || c.Driver == DriverNone {
 		return
 	}
 	late := c.lateCgroups()
@@ -260,7 +265,7 @@ func (c *compiler) joinCgroups(hierarchies []string, mayFail bool) {
 // container's limit may be smaller than that. With a cgroup namespace of its own the
 // container must be in all cgroups before the namespace is made.
 func (c *compiler) lateCgroups() []string {
-	if c.Facts.Cgroup.Mode == host.CgroupV2 || c.ns.isNew("cgroup") {
+	if c.Facts.Cgroup.Mode == host.CgroupV2 || c.ns.isNew("cgroup") || c.Driver != DriverFiles {
 		return nil
 	}
 	if h := c.Facts.Cgroup.Find("memory"); h != nil && !h.Unified() {

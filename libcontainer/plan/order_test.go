@@ -100,8 +100,6 @@ func misplaced(at places) (list []string) {
 		{"WriteIDMaps", "BecomeRoot"},
 		{"SetTimeOffsets", "Fork"},
 		{"CreateCgroups", "WriteCgroup"},
-		{"WriteCgroup", "Clone"},
-		{"SetDevices", "Clone"},
 		{"OpenSources", "Clone"},
 		{"OpenNetlink", "MoveNetDevice"},
 		{"MoveNetDevice", "RunHooks"},
@@ -125,6 +123,12 @@ func misplaced(at places) (list []string) {
 		{"SetPersonality", "InstallSeccomp"},
 		{"SetPersonality", "AwaitStart"},
 		{"SetMemoryPolicy", "AwaitStart"},
+	}
+	if len(at["CreateScope"]) == 0 {
+		pairs = append(pairs, [2]string{"WriteCgroup", "Clone"}, [2]string{"SetDevices", "Clone"})
+	} else { // the scope is made around the child, and its limits wait for it
+		pairs = append(pairs, [2]string{"Clone", "CreateScope"}, [2]string{"CreateScope", "WriteCgroup"},
+			[2]string{"CreateScope", "SetDevices"}, [2]string{"CreateScope", "Unshare"}, [2]string{"SetDevices", "MakeRoot"})
 	}
 	for _, in := range inTheRoot {
 		pairs = append(pairs, [2]string{in, "PivotRoot"})

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -26,6 +27,9 @@ func (c *compiler) root() {
 		c.add(Child, field, &SetPropagation{Path: "/", Propagation: RecSlave})
 	}
 	c.add(Child, "root.path", &MakeRoot{Rootfs: c.Rootfs})
+	if c.deadNodes {
+		c.add(Child, devicesField, &KillDeviceNodes{})
+	}
 	if p.Base() == Shared {
 		// pivot_root(2) refuses a shared root; it becomes shared again in enterRoot.
 		c.add(Child, field, &SetPropagation{Path: c.Rootfs, Propagation: Private})
@@ -95,18 +99,11 @@ func sourceName(m *specs.Mount) string {
 }
 
 func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
-	if (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
+	if c.Driver == DriverNone || (c.ns.user() || c.Facts.UserNS) && !c.ns.has("cgroup") {
 		flags.Set |= ReadOnly // more than the container's own cgroup is in sight (CVE-2023-25809)
 	}
 	a := &CgroupMount{Index: i, Destination: dest, Flags: flags, Label: c.linux.MountLabel}
-	groups, err := cgroupsFor(c.Spec, c.ID, c.Facts)
-	if err != nil {
-		return // already reported by cgroups
-	}
-	if c.OptionalCgroups {
-		// What will be made is not known; what is there for sure is the caller's own place.
-		groups = ownCgroups(c.Facts)
-	}
+	groups := c.shownCgroups()
 	if c.Facts.Cgroup.Mode == host.CgroupV2 {
 		if len(groups) > 0 && c.ns.isNew("cgroup") {
 			a.Fallback = groups[0].Dir()
@@ -121,6 +118,24 @@ func (c *compiler) cgroupMount(i int, dest string, flags MountFlags) {
 		}
 	}
 	c.add(Child, index("mounts", i), a)
+}
+
+// shownCgroups are those that the container is to see.
+func (c *compiler) shownCgroups() []Cgroup {
+	if c.OptionalCgroups || c.Driver == DriverNone {
+		// What will be made is not known; what is there for sure is the caller's own place.
+		return ownCgroups(c.Facts)
+	}
+	if c.unit == nil || c.unit.User && c.ns.isNew("cgroup") { // where a user's manager is nobody knows yet
+		return c.groups
+	}
+	groups := slices.Clip(c.groups)
+	for i := range c.Facts.Cgroup.Hierarchies {
+		if h := &c.Facts.Cgroup.Hierarchies[i]; h.Named || h.Unified() {
+			groups = append(groups, Cgroup{Hierarchy: h.Name, Mount: h.Mount, Path: c.unit.Path()})
+		}
+	}
+	return groups
 }
 
 // ownCgroups are the cgroups that the runtime itself is in.

@@ -30,6 +30,10 @@ func decodeState(r *jsonread.Reader, v *State) {
 			jsonread.Bool(r, &v.Started)
 		case "cgroups":
 			jsonread.Slice(r, &v.CgroupPaths, decodeCgroupPath)
+		case "unit":
+			jsonread.String(r, &v.Unit)
+		case "userUnit":
+			jsonread.Bool(r, &v.UserUnit)
 		case "rootless":
 			jsonread.Bool(r, &v.Rootless)
 		case "privatePid":
@@ -111,6 +115,14 @@ func appendState(b []byte, v *State) []byte {
 	if len(v.CgroupPaths) > 0 {
 		b = jsonread.AppendKey(b, "cgroups")
 		b = jsonread.AppendSlice(b, &v.CgroupPaths, appendCgroupPath)
+	}
+	if v.Unit != "" {
+		b = jsonread.AppendKey(b, "unit")
+		b = jsonread.AppendString(b, &v.Unit)
+	}
+	if v.UserUnit {
+		b = jsonread.AppendKey(b, "userUnit")
+		b = jsonread.AppendBool(b, &v.UserUnit)
 	}
 	if v.Rootless {
 		b = jsonread.AppendKey(b, "rootless")

@@ -9,7 +9,9 @@ import "time"
 
 // Version is the layout of state.json that this build writes. A file with a
 // higher number was written by a newer runtime and is refused.
-const Version = 1
+//
+// 2: unit and userUnit. A runtime that does not know them would leave the unit behind.
+const Version = 2
 
 // State is the content of state.json. It records facts, never the status: that
 // is derived from the process (Container.Status), so a crash can't make it lie.
@@ -29,6 +31,10 @@ type State struct {
 
 	// CgroupPaths are the container's cgroups: absolute directories, one per hierarchy.
 	CgroupPaths []CgroupPath `json:"cgroups,omitempty"`
+	// Unit is the systemd scope that the container is in; empty when the runtime made the
+	// cgroups itself, or there are none. UserUnit says that it is the user manager's.
+	Unit     string `json:"unit,omitempty"`
+	UserUnit bool   `json:"userUnit,omitempty"`
 	// Rootless says that the container was made without privileges over cgroups.
 	Rootless bool `json:"rootless,omitempty"`
 	// PrivatePID says that the container has its own pid namespace: killing init kills all.

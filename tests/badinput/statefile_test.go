@@ -95,7 +95,7 @@ func TestAStateFileThatIsDamaged(t *testing.T) {
 			return os.WriteFile(file, []byte(strings.Replace(string(b), `"id":"`, `"pid":"x","init":7,"id":"`, 1)), 0o600)
 		}, file + ": init: ", false},
 		{"of a newer version", func(b []byte) error {
-			return os.WriteFile(file, []byte(strings.Replace(string(b), `"version":1`, `"version":2`, 1)), 0o600)
+			return os.WriteFile(file, []byte(strings.Replace(string(b), `"version":`, `"version":9`, 1)), 0o600)
 		}, file + ": written by a newer version of the runtime", true},
 		{"a directory", func([]byte) error { return errJoin(os.Remove(file), os.Mkdir(file, 0o700)) }, file + ": ", false},
 		{"a FIFO", func([]byte) error { return errJoin(os.Remove(file), unix.Mkfifo(file, 0o600)) }, file + ": not a regular file", false},

@@ -1,6 +1,7 @@
 package root_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,18 +24,27 @@ type rootless struct {
 	t      *testing.T
 	binary string // a copy that the user can reach wherever the source tree is
 	home   string
+	uid    int    // of the user, and gid
+	run    string // $XDG_RUNTIME_DIR
 }
 
 func newRootless(t *testing.T) *rootless {
 	t.Helper()
+	home := t.TempDir()
+	return newRootlessAs(t, nobody, home, home)
+}
+
+// newRootlessAs is a runtime as the user with the id has it.
+func newRootlessAs(t *testing.T, uid int, home, runtimeDir string) *rootless {
+	t.Helper()
 	e := harness.New(t)
-	r := &rootless{Env: e, t: t, home: t.TempDir()}
+	r := &rootless{Env: e, t: t, home: home, uid: uid, run: runtimeDir}
 	harness.Reachable(t, r.home)
 	if err := os.Mkdir(e.Root, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{e.Root, r.home} {
-		if err := os.Chown(dir, nobody, nobody); err != nil {
+		if err := os.Chown(dir, uid, uid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,8 +64,8 @@ func (r *rootless) as(args ...string) harness.Result {
 
 func (r *rootless) become(cmd *exec.Cmd) {
 	cmd.Path = r.binary
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "XDG_RUNTIME_DIR=" + r.home}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "XDG_RUNTIME_DIR=" + r.run}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(r.uid), Gid: uint32(r.uid)}}
 }
 
 // must is as for a command that has to succeed.
@@ -63,7 +73,7 @@ func (r *rootless) must(args ...string) string {
 	r.t.Helper()
 	res := r.as(args...)
 	if res.Code != 0 {
-		r.t.Fatalf("%v as nobody: exit %d\nstdout: %s\nstderr: %s", args, res.Code, res.Stdout, res.Stderr)
+		r.t.Fatalf("%v as a user: exit %d\nstdout: %s\nstderr: %s", args, res.Code, res.Stdout, res.Stderr)
 	}
 	return strings.TrimSpace(res.Stdout)
 }
@@ -72,7 +82,7 @@ func (r *rootless) must(args ...string) string {
 func (r *rootless) bundle(script string, edit change) string {
 	r.t.Helper()
 	dir := r.Env.Bundle(script, nil)
-	if err := exec.Command("chown", "-R", "nobody:nogroup", dir).Run(); err != nil {
+	if err := exec.Command("chown", "-R", fmt.Sprintf("%d:%d", r.uid, r.uid), dir).Run(); err != nil {
 		r.t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(dir, "config.json")); err != nil {
