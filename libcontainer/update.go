@@ -2,14 +2,11 @@ package libcontainer
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
-	"github.com/gantry-containers/gantry/libcontainer/cgroup"
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 	"github.com/gantry-containers/gantry/libcontainer/validate"
@@ -75,7 +72,7 @@ func (r *Runtime) Update(o *UpdateOptions) error {
 		config = bundle.WithIntelRdt(config, schemas.merged)
 	}
 	return allOrNothing([]step{
-		func() (func() error, error) { return limits.write(p, merged) },
+		func() (func() error, error) { return limits.write(p) },
 		schemas.write,
 		func() (func() error, error) {
 			return func() error { return dir.SaveConfig(raw) }, dir.SaveConfig(config)
@@ -175,59 +172,3 @@ func planProblems(err error) error {
 	}
 	return e
 }
-
-// limiter is who changes the limits of one container: its cgroups' files, or (with the
-// systemd driver) the unit that owns them and then the files.
-type limiter interface {
-	// present tells what a plan must know of the container's cgroups.
-	present() (*host.Facts, plan.Present)
-	// write performs the plan's writes, or none; undo takes them back. resources are all the
-	// limits that the container then has.
-	write(p *plan.Plan, resources *specs.LinuxResources) (undo func() error, err error)
-	// setDevices replaces the device rules as a whole.
-	setDevices(rules []plan.DeviceRule) error
-}
-
-// limiterOf picks the limiter by how the container's cgroups were made.
-func (r *Runtime) limiterOf(st *state.State) limiter {
-	return cgroupFiles{cgroup.FromState(st.CgroupPaths)}
-}
-
-// cgroupFiles is the limiter that writes the files itself.
-type cgroupFiles struct{ set *cgroup.Set }
-
-func (c cgroupFiles) present() (*host.Facts, plan.Present) {
-	return &host.Facts{Cgroup: c.set.Facts()}, c.set.Present()
-}
-
-func (c cgroupFiles) write(p *plan.Plan, _ *specs.LinuxResources) (func() error, error) {
-	var done []*plan.WriteCgroup
-	undo := func() error { return c.takeBack(done) }
-	for i := range p.Ops {
-		w, ok := p.Ops[i].Do.(*plan.WriteCgroup)
-		if !ok {
-			continue
-		}
-		inverse, err := c.set.Exchange(w)
-		if err != nil {
-			return nil, errors.Join(&UpdateError{p.Ops[i].Field, err}, undo())
-		}
-		if inverse != nil {
-			done = append(done, inverse)
-		}
-	}
-	return undo, nil
-}
-
-// takeBack undoes writes, the last one first.
-func (c cgroupFiles) takeBack(done []*plan.WriteCgroup) error {
-	var errs []error
-	for _, w := range slices.Backward(done) {
-		if err := c.set.Write(w); err != nil {
-			errs = append(errs, fmt.Errorf("restore the old limit: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (c cgroupFiles) setDevices(rules []plan.DeviceRule) error { return c.set.ChangeDevices(rules) }

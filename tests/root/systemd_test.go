@@ -208,6 +208,34 @@ func TestSystemdLimitsSurviveDaemonReload(t *testing.T) {
 	c.MustRun("delete", "--force", c.id)
 }
 
+// TestSystemdUpdateSurvivesDaemonReload: update changes what systemd knows, not the files alone.
+func TestSystemdUpdateSurvivesDaemonReload(t *testing.T) {
+	c := inScope(t, limited)
+	unit, dir := "runc-"+c.id+".scope", filepath.Join("/sys/fs/cgroup", unified(t, c.pid))
+	c.MustRun("update", c.id, "--memory", "96M", "--memory-swap", "192M", "--pids-limit", "77", "--cpu-quota", "33300", "--cpu-period", "100000")
+	check := func(when string) {
+		t.Helper()
+		for file, want := range map[string]string{
+			"memory.max": "100663296", "memory.swap.max": "100663296", "pids.max": "77", "cpu.weight": "59", "memory.high": "50003968",
+		} {
+			equal(t, when+": "+file, want, read(t, filepath.Join(dir, file)))
+		}
+	}
+	check("after the update")
+	equal(t, "cpu.max, which systemd would round", "33300 100000", read(t, filepath.Join(dir, "cpu.max")))
+	equal(t, "MemoryMax", "100663296", show(t, unit, "MemoryMax"))
+	equal(t, "TasksMax", "77", show(t, unit, "TasksMax"))
+	systemctl(t, "daemon-reload")
+	systemctl(t, "set-property", "--runtime", unit, "CPUAccounting=yes")
+	check("after a reload")
+	// One that the kernel refuses changes neither the files nor the unit.
+	if r := c.Run("update", c.id, "--pids-limit", "55", "--cpuset-cpus", "4000"); r.Code == 0 {
+		t.Error("a CPU that is not there was taken")
+	}
+	check("after a refusal")
+	equal(t, "TasksMax after a refusal", "77", show(t, unit, "TasksMax"))
+}
+
 // TestSystemdDevicesSurviveDaemonReload: what the rules allow stays allowed, what they deny
 // denied. The device is the kernel's log, which no default rule allows.
 func TestSystemdDevicesSurviveDaemonReload(t *testing.T) {
