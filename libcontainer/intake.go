@@ -74,7 +74,7 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 		return nil, err
 	}
 	passSockets(b.Spec.Process, &o.LaunchOptions)
-	if o.NotifySocket != "" {
+	if o.NotifySocket != "" || o.notifyDir {
 		prepareNotify(b.Spec, r.Root, o.ID)
 	}
 	return in, in.compile(r, o, b.RawSeccomp)

@@ -3,7 +3,7 @@
 // The way of the data: config.json → bundle (strict decode) → validate → host
 // facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
 // is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, Plan.
+// Kill, Delete, Pause, Resume, PIDs, Checkpoint, Restore, Plan.
 package libcontainer
 
 import (
@@ -60,6 +60,8 @@ type CreateOptions struct {
 	NotifySocket string
 	// Keep leaves the container's state after a foreground run.
 	Keep bool
+
+	notifyDir bool // the container has the directory of a NOTIFY_SOCKET, with or without one
 }
 
 // ExecOptions describes a process to add to a running container.
@@ -134,6 +136,8 @@ var _ interface {
 	Pause(id string) error
 	Resume(id string) error
 	PIDs(id string) ([]int, error)
+	Checkpoint(*CheckpointOptions) error
+	Restore(*RestoreOptions) (exitStatus int, err error)
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
 } = (*Runtime)(nil)

@@ -1,0 +1,149 @@
+// Package criu runs CRIU, the program that dumps processes to files and makes them anew
+// (criu.org), and speaks with it: one request, notifications while CRIU is at it, one
+// response. It knows nothing of containers.
+//
+// Of go-criu only the messages are used. Its client reads no descriptors, and CRIU hands
+// over a terminal's master as one.
+package criu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"github.com/checkpoint-restore/go-criu/v8/rpc"
+	"golang.org/x/sys/unix"
+)
+
+// Call is a request to CRIU.
+type Call struct {
+	Request *rpc.CriuReq
+	// Files are passed on as descriptors 4, 5, … : what Opts.InheritFd may name beside
+	// 0, 1 and 2.
+	Files []*os.File
+	// Stdio gives CRIU the caller's stdin, stdout and stderr, for who it makes to inherit.
+	Stdio bool
+	// Start forks CRIU, for a caller that has to choose the thread; nil for any.
+	Start func(*exec.Cmd) error
+	// Started is called with CRIU's pid before it gets the request; may be nil.
+	Started func(pid int) error
+	// Notify is called at each step of which CRIU tells; nil accepts them all. An error makes
+	// CRIU give up, and is what Do returns.
+	Notify func(*Notification) error
+	// Log is where CRIU writes its log, named in errors; "" for nowhere.
+	Log string
+}
+
+// FirstFile is the number in CRIU of the first of Call.Files: 3 is its socket.
+const FirstFile = 4
+
+// Notification tells of a step.
+type Notification struct {
+	Script string // the step's name, as CRIU's action scripts know it
+	PID    int    // of the process that was restored, where there is one
+	FD     int    // a descriptor that came along; -1 for none. It is closed after Notify.
+}
+
+// Do runs CRIU and returns its response. A refusal by CRIU is a *Error.
+func (c *Call) Do() (*rpc.CriuResp, error) {
+	path, err := exec.LookPath("criu")
+	if err != nil {
+		return nil, &MissingError{err}
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("criu: socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "criu")
+	cmd := exec.Command(path, "swrk", strconv.Itoa(FirstFile-1)) //nolint:forbidigo // CRIU is one of the few programs that are run
+	if c.Stdio {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	}
+	cmd.ExtraFiles = append([]*os.File{theirs}, c.Files...)
+	if c.Start == nil {
+		err = cmd.Start()
+	} else {
+		err = c.Start(cmd)
+	}
+	_ = theirs.Close()
+	if err != nil {
+		_ = unix.Close(pair[0])
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	resp, err := c.converse(pair[0], cmd.Process.Pid)
+	// The end of the connection ends a CRIU that waits for more.
+	_ = unix.Close(pair[0])
+	state, waitErr := cmd.Process.Wait()
+	if errors.Is(err, errHungUp) && waitErr == nil {
+		err = c.failure(resp, "ended with "+state.String())
+	}
+	return resp, err
+}
+
+// converse sends the request and answers notifications until the response.
+func (c *Call) converse(socket, pid int) (*rpc.CriuResp, error) {
+	if c.Started != nil {
+		if err := c.Started(pid); err != nil {
+			return nil, err
+		}
+	}
+	if err := send(socket, c.Request); err != nil {
+		return nil, err
+	}
+	var refusal error // of Notify
+	for {
+		resp, fd, err := receive(socket)
+		if err != nil {
+			return nil, errors.Join(refusal, err)
+		}
+		if resp.GetType() != rpc.CriuReqType_NOTIFY || !resp.GetSuccess() {
+			return resp, c.verdict(resp, refusal)
+		}
+		accepted := true
+		if err := c.notify(resp, fd); err != nil {
+			refusal, accepted = err, false
+		}
+		answer := rpc.CriuReqType_NOTIFY
+		if err := send(socket, &rpc.CriuReq{Type: &answer, NotifySuccess: &accepted}); err != nil {
+			return nil, errors.Join(refusal, err)
+		}
+	}
+}
+
+func (c *Call) notify(resp *rpc.CriuResp, fd int) error {
+	if fd >= 0 {
+		defer unix.Close(fd)
+	}
+	if c.Notify == nil {
+		return nil
+	}
+	n := resp.GetNotify()
+	return c.Notify(&Notification{Script: n.GetScript(), PID: int(n.GetPid()), FD: fd})
+}
+
+// verdict judges the response.
+func (c *Call) verdict(resp *rpc.CriuResp, refusal error) error {
+	switch {
+	case refusal != nil:
+		return refusal
+	case !resp.GetSuccess():
+		return c.failure(resp, resp.GetCrErrmsg())
+	case resp.GetType() != c.Request.GetType():
+		return c.failure(resp, "unexpected response")
+	}
+	return nil
+}
+
+// failure is the error for a request that CRIU did not fulfil.
+func (c *Call) failure(resp *rpc.CriuResp, text string) error {
+	e := &Error{Type: c.Request.GetType().String(), Text: text, Log: c.Log}
+	if resp != nil {
+		e.Type, e.Errno = resp.GetType().String(), int(resp.GetCrErrno())
+	}
+	if last := lastError(c.Log); last != "" {
+		e.Text = last
+	}
+	return e
+}
