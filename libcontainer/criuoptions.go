@@ -82,6 +82,29 @@ func openDirectory(flag, path string, create bool) (int, error) {
 	return fd, nil
 }
 
+// reopen makes the descriptors those of the caller's mount namespace: CRIU mounts below
+// its working directory, and can do so in its own namespace only.
+func (o *CriuOptions) reopen(d *criuDirs) error {
+	for _, dir := range [...]struct {
+		flag, path string
+		fd         int
+	}{{"--image-path", o.ImagePath, d.images}, {"--work-path", o.WorkPath, d.work}} {
+		if dir.fd < 0 {
+			continue
+		}
+		fd, err := openDirectory(dir.flag, dir.path, false)
+		if err != nil {
+			return err
+		}
+		err = unix.Dup3(fd, dir.fd, unix.O_CLOEXEC)
+		_ = unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("%s: dup3: %w", dir.flag, err)
+		}
+	}
+	return nil
+}
+
 func (d *criuDirs) close() {
 	_ = unix.Close(d.images)
 	if d.work >= 0 {

@@ -114,6 +114,9 @@ func criuNamespace(kind specs.LinuxNamespaceType) string {
 // prepareRoot makes the rootfs what CRIU wants it to be, a mount with all mount points in
 // it, in the mount namespace that is CRIU's alone.
 func (c *restoration) prepareRoot() error {
+	if err := c.o.reopen(c.images.dirs); err != nil {
+		return err
+	}
 	rootfs := c.in.rootfs
 	if err := unix.Mount(rootfs, rootfs, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("root.path: bind %s: %w", rootfs, err)

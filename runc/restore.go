@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/gantry-containers/gantry/libcontainer"
@@ -46,13 +44,11 @@ func (p *program) restore(c *cli.Context) error {
 	}
 	o.Detach = c.Bool("detach")
 	o.NoSubreaper = c.Bool("no-subreaper")
-	if o.CriuOptions, err = criuOptions(c); err == nil {
-		p.decideRootless()
-		p.runtime.Warn = p.log.warning
-		p.status, err = p.runtime.Restore(o)
+	if o.CriuOptions, err = criuOptions(c); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("restore failed: %w", err)
-	}
-	return nil
+	p.decideRootless()
+	p.runtime.Warn = p.log.warning
+	p.status, err = p.runtime.Restore(o)
+	return err
 }
