@@ -55,8 +55,8 @@ func (c *restoration) describe() error {
 	return c.describeNamespaces()
 }
 
-// describeCgroups replaces the dumped roots of v1 hierarchies: the new container's cgroups
-// may have other names.
+// describeCgroups replaces the dumped cgroups: those of the new container may have other
+// names.
 func (c *restoration) describeCgroups() {
 	for i := range c.in.plan.Ops {
 		a, ok := c.in.plan.Ops[i].Do.(*plan.CreateCgroups)
@@ -65,7 +65,11 @@ func (c *restoration) describeCgroups() {
 		}
 		for j := range a.Cgroups {
 			g := &a.Cgroups[j]
-			c.opts.CgRoot = append(c.opts.CgRoot, &rpc.CgroupRoot{Ctrl: new(g.Hierarchy), Path: &g.Path})
+			name := g.Hierarchy
+			if h := c.in.facts.Cgroup.Hierarchy(name); h != nil && h.Named {
+				name = "name=" + name
+			}
+			c.opts.CgRoot = append(c.opts.CgRoot, &rpc.CgroupRoot{Ctrl: &name, Path: &g.Path})
 		}
 	}
 }

@@ -142,7 +142,12 @@ func (c *Call) failure(resp *rpc.CriuResp, text string) error {
 	if resp != nil {
 		e.Type, e.Errno = resp.GetType().String(), int(resp.GetCrErrno())
 	}
-	if last := lastError(c.Log); last != "" {
+	last := lastError(c.Log)
+	switch {
+	case last == "":
+	case resp == nil:
+		e.Text += ": " + last
+	default:
 		e.Text = last
 	}
 	return e
