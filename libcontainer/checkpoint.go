@@ -37,6 +37,12 @@ type CheckpointOptions struct {
 // Checkpoint writes a running container to files, and ends and removes it, as runc does,
 // unless it is to run on. A container whose dump failed runs on as if nothing had been.
 func (r *Runtime) Checkpoint(o *CheckpointOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if path.IsAbs(o.ParentPath) {
+		return fmt.Errorf("--parent-path: %s is not relative to --image-path", o.ParentPath)
+	}
 	dir, err := state.Open(r.Root, o.ID)
 	if err != nil {
 		return err
@@ -108,9 +114,7 @@ func (d *dump) run() error {
 		return err
 	}
 	defer dirs.close()
-	if d.opts, err = d.o.message(dirs, d.st.Rootfs, d.st.Annotations); err != nil {
-		return err
-	}
+	d.opts = d.o.message(dirs, d.st.Rootfs, d.st.Annotations)
 	if err := d.describe(); err != nil {
 		return err
 	}
@@ -159,9 +163,6 @@ func (d *dump) describeParent() error {
 	}
 	if parent == "" {
 		return nil
-	}
-	if path.IsAbs(parent) {
-		return fmt.Errorf("--parent-path: %s is not relative to --image-path", parent)
 	}
 	if st, err := os.Stat(path.Join(d.o.ImagePath, parent)); err != nil {
 		return fmt.Errorf("--parent-path: %w", err)

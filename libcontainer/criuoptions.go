@@ -71,7 +71,7 @@ func (o *CriuOptions) openDirs(log string, create bool) (*criuDirs, error) {
 
 func openDirectory(flag, path string, create bool) (int, error) {
 	if create {
-		if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
+		if err := unix.Mkdir(path, 0o711); err != nil && err != unix.EEXIST {
 			return -1, fmt.Errorf("%s: mkdir %s: %w", flag, path, err)
 		}
 	}
@@ -113,7 +113,7 @@ func (d *criuDirs) close() {
 }
 
 // message translates the options for CRIU.
-func (o *CriuOptions) message(d *criuDirs, rootfs string, annotations map[string]string) (*rpc.CriuOpts, error) {
+func (o *CriuOptions) message(d *criuDirs, rootfs string, annotations map[string]string) *rpc.CriuOpts {
 	const debug = 4 // the log is for whoever has to find out why
 	m := &rpc.CriuOpts{
 		ImagesDirFd:     new(int32(d.images)),
@@ -136,11 +136,7 @@ func (o *CriuOptions) message(d *criuDirs, rootfs string, annotations map[string
 	if o.EmptyNetwork {
 		m.EmptyNs = new(uint32(unix.CLONE_NEWNET))
 	}
-	if o.ManageCgroups != "" {
-		mode, ok := cgroupMode(o.ManageCgroups)
-		if !ok {
-			return nil, fmt.Errorf("--manage-cgroups-mode: %q is not soft, full, strict or ignore", o.ManageCgroups)
-		}
+	if mode, ok := cgroupMode(o.ManageCgroups); ok {
 		m.ManageCgroupsMode = &mode
 	}
 	config, named := annotations[criuConfigAnnotation]
@@ -150,7 +146,15 @@ func (o *CriuOptions) message(d *criuDirs, rootfs string, annotations map[string
 	if config != "" {
 		m.ConfigFile = &config
 	}
-	return m, nil
+	return m
+}
+
+// check refuses what is wrong whatever the container is.
+func (o *CriuOptions) check() error {
+	if _, ok := cgroupMode(o.ManageCgroups); !ok && o.ManageCgroups != "" {
+		return fmt.Errorf("--manage-cgroups-mode: %q is not soft, full, strict or ignore", o.ManageCgroups)
+	}
+	return nil
 }
 
 func cgroupMode(name string) (rpc.CriuCgMode, bool) {

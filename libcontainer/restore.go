@@ -32,6 +32,9 @@ type RestoreOptions struct {
 // cgroups and limits as its config.json has them, whose processes go on where they were.
 // Detached it returns 0 at once, otherwise what Run does. On error nothing of it is left.
 func (r *Runtime) Restore(o *RestoreOptions) (int, error) {
+	if err := o.check(); err != nil {
+		return 0, err
+	}
 	if err := launch.ProtectExe(); err != nil {
 		return 0, err
 	}
@@ -140,17 +143,8 @@ func (c *restoration) build() error {
 	if err := c.openNotify(true); err != nil {
 		return err
 	}
-	for i := range c.in.plan.Ops {
-		op := &c.in.plan.Ops[i]
-		if _, ok := op.Do.(*plan.Clone); ok {
-			break // what follows is in the images
-		}
-		if _, ok := op.Do.(*plan.OpenSources); ok {
-			continue
-		}
-		if err := c.perform(op, nil); err != nil {
-			return err
-		}
+	if err := c.prepare(); err != nil {
+		return err
 	}
 	var err error
 	if c.tty, err = openTerminal(c.in.spec.Process, &c.o.LaunchOptions); err != nil {
@@ -169,6 +163,22 @@ func (c *restoration) build() error {
 		return err
 	}
 	return c.adopt(int(resp.GetRestore().GetPid()))
+}
+
+// prepare does what of the plan is not in the images and comes before the processes.
+func (c *restoration) prepare() error {
+	for i := range c.in.plan.Ops {
+		op := &c.in.plan.Ops[i]
+		switch a := op.Do.(type) {
+		case *plan.OwnStdio:
+			launch.OwnStdio(a)
+		case *plan.CreateCgroups, *plan.WriteCgroup, *plan.SetDevices:
+			if err := c.perform(op, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // joinCgroups puts CRIU where its children are to be: modes of CRIU that leave cgroups

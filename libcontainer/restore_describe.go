@@ -18,10 +18,7 @@ import (
 // describe fills in the request for CRIU.
 func (c *restoration) describe() error {
 	o, s := c.o, c.images
-	var err error
-	if c.opts, err = o.message(s.dirs, c.in.rootfs, c.in.spec.Annotations); err != nil {
-		return err
-	}
+	c.opts = o.message(s.dirs, c.in.rootfs, c.in.spec.Annotations)
 	c.opts.RstSibling = new(true) // the restored process is our child, not CRIU's
 	c.opts.EvasiveDevices = new(true)
 	c.opts.TcpClose = &o.TCPClose
@@ -31,6 +28,7 @@ func (c *restoration) describe() error {
 	if o.LSMMountContext != "" {
 		c.opts.LsmMountContext = &o.LSMMountContext
 	}
+	var err error
 	if s.foreign {
 		if s.mounts, err = external.Resolve(c.in.rootfs, c.in.plan); err != nil {
 			return err

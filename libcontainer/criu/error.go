@@ -35,19 +35,24 @@ func (e *MissingError) Error() string {
 // Unwrap gives the reason.
 func (e *MissingError) Unwrap() error { return e.err }
 
-// lastError finds the last error in a log that says more than that something failed.
+// lastError finds the cause in a log. CRIU reports it first, and in the next lines what
+// failed because of it; that the whole has failed comes last, and says nothing.
 func lastError(log string) string {
 	b, err := os.ReadFile(log)
 	if err != nil {
 		return ""
 	}
-	last := ""
+	cause, following := "", false
 	for line := range strings.Lines(string(b)) {
-		_, text, found := strings.Cut(line, "Error (")
+		_, text, isError := strings.Cut(line, "Error (")
 		text = strings.TrimSpace(text)
-		if found && !strings.HasSuffix(text, "FAILED.") {
-			last = "Error (" + text
+		if strings.HasSuffix(text, "FAILED.") {
+			break
 		}
+		if isError && !following {
+			cause = "Error (" + text
+		}
+		following = isError
 	}
-	return last
+	return cause
 }

@@ -58,29 +58,42 @@ func MakeTargets(root int, mounts []Mount, sources []Source) error {
 		if nested(mounts, m.Point) {
 			continue
 		}
-		point := inroot.Path(m.Point)
-		isDir, err := wantsDir(m, sources)
-		if err != nil {
-			return err
-		}
-		if isDir {
-			err = inroot.MakeDir(root, point)
-		} else {
-			err = inroot.MakeFile(root, point)
+		err := checkTarget(root, m)
+		if errors.Is(err, unix.ENOENT) {
+			err = makeTarget(root, m, sources)
 		}
 		if err != nil {
 			return fmt.Errorf("mount target: %w", err)
 		}
-		fd, err := inroot.OpenNoLinks(root, point, unix.O_PATH)
-		if errors.Is(err, unix.ELOOP) {
-			return fmt.Errorf("mount target %s is behind a symlink, but was not when the container was dumped: %w", m.Point, err)
-		}
-		if err != nil {
-			return fmt.Errorf("mount target: %w", err)
-		}
-		_ = unix.Close(fd)
 	}
 	return nil
+}
+
+func checkTarget(root int, m *Mount) error {
+	fd, err := inroot.OpenNoLinks(root, inroot.Path(m.Point), unix.O_PATH)
+	if errors.Is(err, unix.ELOOP) {
+		return fmt.Errorf("%s is behind a symlink, but was not when the container was dumped: %w", m.Point, unix.ELOOP)
+	}
+	if err == nil {
+		err = unix.Close(fd)
+	}
+	return err
+}
+
+func makeTarget(root int, m *Mount, sources []Source) error {
+	isDir, err := wantsDir(m, sources)
+	if err != nil {
+		return err
+	}
+	if isDir {
+		err = inroot.MakeDir(root, inroot.Path(m.Point))
+	} else {
+		err = inroot.MakeFile(root, inroot.Path(m.Point))
+	}
+	if err != nil {
+		return err
+	}
+	return checkTarget(root, m) // somebody may have been there in between
 }
 
 // nested reports whether the point lies on one of the mounts.
