@@ -62,15 +62,15 @@ func (c *Call) Do() (*rpc.CriuResp, error) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	}
 	cmd.ExtraFiles = append([]*os.File{theirs}, c.Files...)
-	if c.Start == nil {
-		err = cmd.Start()
-	} else {
-		err = c.Start(cmd)
+	start := c.Start
+	if start == nil {
+		start = (*exec.Cmd).Start
 	}
+	err = start(cmd)
 	_ = theirs.Close()
 	if err != nil {
 		_ = unix.Close(pair[0])
-		return nil, fmt.Errorf("start %s: %w", path, err)
+		return nil, err
 	}
 	resp, err := c.converse(pair[0], cmd.Process.Pid)
 	// The end of the connection ends a CRIU that waits for more.

@@ -308,17 +308,26 @@ func TestRestoreInTheForeground(t *testing.T) {
 }
 
 func TestRestoreUserNamespace(t *testing.T) {
-	c := startCounting(t, mapped)
+	harness.NeedRoot(t)
+	harness.Need(t, harness.CRIU)
+	e := harness.New(t)
+	c := &checkpointed{&container{Env: e, t: t, id: e.ID("c"), bundle: e.Bundle(counting, mapped)}, filepath.Join(t.TempDir(), "images")}
 	harness.Reachable(t, filepath.Dir(c.images)) // CRIU reads them as the container's root
-	c.checkpoint()
-	// With pipes: a file that is not its own the container's root could not open.
-	_, stdout := pipe(t)
-	r := c.RunWith(func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = stdout, stdout }, "restore", "-d", "--image-path", c.images, "-b", c.bundle, c.id)
-	if r.Code != 0 {
-		t.Fatal(read(t, c.images+"/restore.log"))
+	// With pipes: a file that is not its own the container's root could not open again.
+	run := func(args ...string) {
+		t.Helper()
+		_, stdout := pipe(t)
+		r := c.RunWith(func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = stdout, stdout }, append(args, "-b", c.bundle, c.id)...)
+		equal(t, "exit code", 0, r.Code)
+		c.counts()
+		c.pid = c.State(c.id).Pid
 	}
-	c.counts()
-	c.pid = c.State(c.id).Pid
+	run("run", "-d")
+	n := c.checkpoint()
+	run("restore", "-d", "--image-path", c.images)
+	if c.count() < n {
+		t.Errorf("it counted to %d before, and to %d after", n, c.count())
+	}
 	equal(t, "uid_map", "0 100000 65536", strings.Join(strings.Fields(proc(t, c.pid, "uid_map")), " "))
 }
 
