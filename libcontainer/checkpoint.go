@@ -6,7 +6,6 @@ import (
 	"path"
 	"strconv"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -74,7 +73,7 @@ type dump struct {
 	dir  *state.Dir
 	st   *state.State
 	spec *specs.Spec
-	opts *rpc.CriuOpts
+	opts *criu.Options
 }
 
 func (d *dump) load() error {
@@ -114,18 +113,17 @@ func (d *dump) run() error {
 		return err
 	}
 	defer dirs.close()
-	d.opts = d.o.message(dirs, d.st.Rootfs, d.st.Annotations)
+	d.opts = d.o.request(dirs, d.st.Rootfs, d.st.Annotations)
 	if err := d.describe(); err != nil {
 		return err
 	}
-	kind := rpc.CriuReqType_PRE_DUMP
+	call := &criu.Call{Type: criu.PreDump, Options: d.opts, Log: dirs.log}
 	if !d.o.PreDump {
-		kind = rpc.CriuReqType_DUMP
+		call.Type = criu.Dump
 		if err := d.describeOutside(dirs.images); err != nil {
 			return err
 		}
 	}
-	call := &criu.Call{Request: &rpc.CriuReq{Type: &kind, Opts: d.opts}, Log: dirs.log}
 	_, err = call.Do()
 	return err
 }
@@ -133,16 +131,12 @@ func (d *dump) run() error {
 // describe sets what dumps and pre-dumps share.
 func (d *dump) describe() error {
 	o := d.o
-	d.opts.Pid = new(int32(d.st.Init.PID))
-	d.opts.LeaveRunning = &o.LeaveRunning
-	d.opts.TcpSkipInFlight = &o.TCPSkipInFlight
-	d.opts.LinkRemap = &o.LinkRemap
-	if freezer := cgroup.FromState(d.st.CgroupPaths).FreezerDir(); freezer != "" {
-		d.opts.FreezeCgroup = &freezer
-	}
-	if o.PageServer != "" {
-		d.opts.Ps = &rpc.CriuPageServerInfo{Address: &o.PageServer, Port: new(int32(o.PageServerPort))}
-	}
+	d.opts.PID = d.st.Init.PID
+	d.opts.LeaveRunning = o.LeaveRunning
+	d.opts.TCPSkipInFlight = o.TCPSkipInFlight
+	d.opts.LinkRemap = o.LinkRemap
+	d.opts.FreezeCgroup = cgroup.FromState(d.st.CgroupPaths).FreezerDir()
+	d.opts.PageServer, d.opts.PagePort = o.PageServer, o.PageServerPort
 	if err := d.describeParent(); err != nil {
 		return err
 	}
@@ -169,7 +163,7 @@ func (d *dump) describeParent() error {
 	} else if !st.IsDir() {
 		return fmt.Errorf("--parent-path: %s: %w", parent, unix.ENOTDIR)
 	}
-	d.opts.ParentImg, d.opts.TrackMem = &parent, new(true)
+	d.opts.ParentImage, d.opts.TrackMemory = parent, true
 	return nil
 }
 
@@ -185,7 +179,7 @@ func (d *dump) describeStatusFD() error {
 	if err != nil {
 		return fmt.Errorf("--status-fd: %d is not open for writing: %w", fd, err)
 	}
-	d.opts.StatusFd = new(int32(fd))
+	d.opts.StatusFD = fd
 	return nil
 }
 
@@ -202,7 +196,7 @@ func (d *dump) describeOutside(images int) error {
 	}
 	for i := range mounts {
 		if m := &mounts[i]; m.Kind != "" {
-			d.opts.ExtMnt = append(d.opts.ExtMnt, &rpc.ExtMountMap{Key: &m.Point, Val: new(m.Key())})
+			d.opts.ExternalMounts = append(d.opts.ExternalMounts, criu.Pair{Key: m.Point, Value: m.Key()})
 		}
 	}
 	if err := external.SaveMounts(images, mounts); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -112,63 +111,58 @@ func (d *criuDirs) close() {
 	}
 }
 
-// message translates the options for CRIU.
-func (o *CriuOptions) message(d *criuDirs, rootfs string, annotations map[string]string) *rpc.CriuOpts {
+// request translates the options for CRIU.
+func (o *CriuOptions) request(d *criuDirs, rootfs string, annotations map[string]string) *criu.Options {
 	const debug = 4 // the log is for whoever has to find out why
-	m := &rpc.CriuOpts{
-		ImagesDirFd:     new(int32(d.images)),
-		LogLevel:        new(int32(debug)),
-		LogFile:         new(path.Base(d.log)),
-		Root:            &rootfs,
-		NotifyScripts:   new(true),
-		ManageCgroups:   new(true),
-		OrphanPtsMaster: new(true),
-		TcpEstablished:  &o.TCPEstablished,
-		ExtUnixSk:       &o.ExtUnixSockets,
-		ShellJob:        &o.ShellJob,
-		FileLocks:       &o.FileLocks,
-		AutoDedup:       &o.AutoDedup,
-		LazyPages:       &o.LazyPages,
+	r := &criu.Options{
+		ImagesDirFD:     d.images,
+		LogLevel:        debug,
+		LogFile:         path.Base(d.log),
+		Root:            rootfs,
+		NotifyScripts:   true,
+		ManageCgroups:   true,
+		OrphanPtsMaster: true,
+		TCPEstablished:  o.TCPEstablished,
+		ExtUnixSockets:  o.ExtUnixSockets,
+		ShellJob:        o.ShellJob,
+		FileLocks:       o.FileLocks,
+		AutoDedup:       o.AutoDedup,
+		LazyPages:       o.LazyPages,
 	}
 	if d.work >= 0 {
-		m.WorkDirFd = new(int32(d.work))
+		r.WorkDirFD = d.work
 	}
 	if o.EmptyNetwork {
-		m.EmptyNs = new(uint32(unix.CLONE_NEWNET))
+		r.EmptyNS = unix.CLONE_NEWNET
 	}
-	if mode, ok := cgroupMode(o.ManageCgroups); ok {
-		m.ManageCgroupsMode = &mode
+	r.CgroupMode, _ = cgroupMode(o.ManageCgroups)
+	r.ConfigFile = criuConfigFile
+	if file, ok := annotations[criuConfigAnnotation]; ok {
+		r.ConfigFile = file
 	}
-	config, named := annotations[criuConfigAnnotation]
-	if !named {
-		config = criuConfigFile
-	}
-	if config != "" {
-		m.ConfigFile = &config
-	}
-	return m
+	return r
 }
 
 // check refuses what is wrong whatever the container is.
 func (o *CriuOptions) check() error {
-	if _, ok := cgroupMode(o.ManageCgroups); !ok && o.ManageCgroups != "" {
+	if _, ok := cgroupMode(o.ManageCgroups); !ok {
 		return fmt.Errorf("--manage-cgroups-mode: %q is not soft, full, strict or ignore", o.ManageCgroups)
 	}
 	return nil
 }
 
-func cgroupMode(name string) (rpc.CriuCgMode, bool) {
+func cgroupMode(name string) (criu.CgroupMode, bool) {
 	switch name {
 	case "soft":
-		return rpc.CriuCgMode_SOFT, true
+		return criu.CgroupsSoft, true
 	case "full":
-		return rpc.CriuCgMode_FULL, true
+		return criu.CgroupsFull, true
 	case "strict":
-		return rpc.CriuCgMode_STRICT, true
+		return criu.CgroupsStrict, true
 	case "ignore":
-		return rpc.CriuCgMode_IGNORE, true
+		return criu.CgroupsIgnore, true
 	}
-	return 0, false
+	return 0, name == ""
 }
 
 // networkKey and pidKey are what namespaces that config.json joins are called in images, as

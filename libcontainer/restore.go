@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/criu"
@@ -64,7 +63,7 @@ type restoration struct {
 	*creation
 	o       *RestoreOptions
 	images  *imageSet
-	opts    *rpc.CriuOpts
+	opts    *criu.Options
 	inherit []*os.File // what CRIU gets beside its socket
 }
 
@@ -153,16 +152,15 @@ func (c *restoration) build() error {
 	if c.tty != nil {
 		c.stop = append(c.stop, c.tty.closeSocket)
 	}
-	kind := rpc.CriuReqType_RESTORE
 	call := &criu.Call{
-		Request: &rpc.CriuReq{Type: &kind, Opts: c.opts}, Log: c.images.dirs.log,
+		Type: criu.Restore, Options: c.opts, Log: c.images.dirs.log,
 		Files: c.inherit, Stdio: true, Start: startApart(c.prepareRoot), Started: c.joinCgroups, Notify: c.notified,
 	}
 	resp, err := call.Do()
 	if err != nil {
 		return err
 	}
-	return c.adopt(int(resp.GetRestore().GetPid()))
+	return c.adopt(resp.PID)
 }
 
 // prepare does what of the plan is not in the images and comes before the processes.

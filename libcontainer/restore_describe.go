@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"runtime"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -18,16 +17,12 @@ import (
 // describe fills in the request for CRIU.
 func (c *restoration) describe() error {
 	o, s := c.o, c.images
-	c.opts = o.message(s.dirs, c.in.rootfs, c.in.spec.Annotations)
-	c.opts.RstSibling = new(true) // the restored process is our child, not CRIU's
-	c.opts.EvasiveDevices = new(true)
-	c.opts.TcpClose = &o.TCPClose
-	if o.LSMProfile != "" {
-		c.opts.LsmProfile = &o.LSMProfile
-	}
-	if o.LSMMountContext != "" {
-		c.opts.LsmMountContext = &o.LSMMountContext
-	}
+	c.opts = o.request(s.dirs, c.in.rootfs, c.in.spec.Annotations)
+	c.opts.RestoreSibling = true
+	c.opts.EvasiveDevices = true
+	c.opts.TCPClose = o.TCPClose
+	c.opts.LSMProfile = o.LSMProfile
+	c.opts.LSMMountContext = o.LSMMountContext
 	var err error
 	if s.foreign {
 		if s.mounts, err = external.Resolve(c.in.rootfs, c.in.plan); err != nil {
@@ -35,18 +30,18 @@ func (c *restoration) describe() error {
 		}
 	}
 	if s.foreign { // runc calls all its masks so
-		c.opts.ExtMnt = append(c.opts.ExtMnt, &rpc.ExtMountMap{Key: new(external.NullPath), Val: new(external.NullPath)})
+		c.opts.ExternalMounts = []criu.Pair{{Key: external.NullPath, Value: external.NullPath}}
 	}
 	if s.sources, err = external.Sources(s.mounts, c.in.plan); err != nil {
 		return err
 	}
 	for i := range s.sources {
 		m := &s.sources[i]
-		c.opts.ExtMnt = append(c.opts.ExtMnt, &rpc.ExtMountMap{Key: new(m.Key()), Val: &m.Path})
+		c.opts.ExternalMounts = append(c.opts.ExternalMounts, criu.Pair{Key: m.Key(), Value: m.Path})
 	}
 	for fd, key := range s.descriptors {
 		if external.IsPipe(key) || external.IsFile(key) {
-			c.opts.InheritFd = append(c.opts.InheritFd, &rpc.InheritFd{Key: &key, Fd: new(int32(fd))})
+			c.opts.InheritFDs = append(c.opts.InheritFDs, criu.InheritedFD{Key: key, FD: fd})
 		}
 	}
 	c.describeCgroups()
@@ -67,7 +62,7 @@ func (c *restoration) describeCgroups() {
 			if h := c.in.facts.Cgroup.Hierarchy(name); h != nil && h.Named {
 				name = "name=" + name
 			}
-			c.opts.CgRoot = append(c.opts.CgRoot, &rpc.CgroupRoot{Ctrl: &name, Path: &g.Path})
+			c.opts.CgroupRoots = append(c.opts.CgroupRoots, criu.Pair{Key: name, Value: g.Path})
 		}
 	}
 }
@@ -92,16 +87,15 @@ func (c *restoration) describeNamespaces() error {
 		case specs.CgroupNamespace, specs.TimeNamespace:
 			return fmt.Errorf("%s: CRIU can't join a %s namespace", field, n.Type)
 		default:
-			c.opts.JoinNs = append(c.opts.JoinNs, &rpc.JoinNamespace{Ns: new(criuNamespace(n.Type)), NsFile: &n.Path})
+			c.opts.JoinNamespaces = append(c.opts.JoinNamespaces, criu.Pair{Key: criuNamespace(n.Type), Value: n.Path})
 			continue
 		}
 		file, err := os.Open(n.Path)
 		if err != nil {
 			return fmt.Errorf("%s: %w", field, err)
 		}
-		fd := int32(criu.FirstFile + len(c.inherit))
+		c.opts.InheritFDs = append(c.opts.InheritFDs, criu.InheritedFD{Key: key, FD: criu.FirstFile + len(c.inherit)})
 		c.inherit = append(c.inherit, file)
-		c.opts.InheritFd = append(c.opts.InheritFd, &rpc.InheritFd{Key: &key, Fd: &fd})
 	}
 	return nil
 }

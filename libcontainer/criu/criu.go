@@ -1,9 +1,6 @@
 // Package criu runs CRIU, the program that dumps processes to files and makes them anew
 // (criu.org), and speaks with it: one request, notifications while CRIU is at it, one
 // response. It knows nothing of containers.
-//
-// Of go-criu only the messages are used. Its client reads no descriptors, and CRIU hands
-// over a terminal's master as one.
 package criu
 
 import (
@@ -13,14 +10,14 @@ import (
 	"os/exec"
 	"strconv"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	"golang.org/x/sys/unix"
 )
 
 // Call is a request to CRIU.
 type Call struct {
-	Request *rpc.CriuReq
-	// Files are passed on as descriptors 4, 5, … : what Opts.InheritFd may name beside
+	Type    Type
+	Options *Options // of Dump, PreDump and Restore
+	// Files are passed on as descriptors 4, 5, … : what Options.InheritFDs may name beside
 	// 0, 1 and 2.
 	Files []*os.File
 	// Stdio gives CRIU the caller's stdin, stdout and stderr, for who it makes to inherit.
@@ -34,6 +31,8 @@ type Call struct {
 	Notify func(*Notification) error
 	// Log is where CRIU writes its log, named in errors; "" for nowhere.
 	Log string
+
+	feature Feature // of featureCheck
 }
 
 // FirstFile is the number in CRIU of the first of Call.Files: 3 is its socket.
@@ -47,7 +46,7 @@ type Notification struct {
 }
 
 // Do runs CRIU and returns its response. A refusal by CRIU is a *Error.
-func (c *Call) Do() (*rpc.CriuResp, error) {
+func (c *Call) Do() (*Response, error) {
 	path, err := exec.LookPath("criu")
 	if err != nil {
 		return nil, &MissingError{err}
@@ -83,13 +82,13 @@ func (c *Call) Do() (*rpc.CriuResp, error) {
 }
 
 // converse sends the request and answers notifications until the response.
-func (c *Call) converse(socket, pid int) (*rpc.CriuResp, error) {
+func (c *Call) converse(socket, pid int) (*Response, error) {
 	if c.Started != nil {
 		if err := c.Started(pid); err != nil {
 			return nil, err
 		}
 	}
-	if err := send(socket, c.Request); err != nil {
+	if err := send(socket, c.request()); err != nil {
 		return nil, err
 	}
 	var refusal error // of Notify
@@ -98,49 +97,66 @@ func (c *Call) converse(socket, pid int) (*rpc.CriuResp, error) {
 		if err != nil {
 			return nil, errors.Join(refusal, err)
 		}
-		if resp.GetType() != rpc.CriuReqType_NOTIFY || !resp.GetSuccess() {
+		if resp.Type != notifyType || !resp.Success {
 			return resp, c.verdict(resp, refusal)
 		}
-		accepted := true
 		if err := c.notify(resp, fd); err != nil {
-			refusal, accepted = err, false
+			refusal = err
 		}
-		answer := rpc.CriuReqType_NOTIFY
-		if err := send(socket, &rpc.CriuReq{Type: &answer, NotifySuccess: &accepted}); err != nil {
+		var answer message
+		answer.integer(1, int(notifyType), true)
+		if answer.flag(3, refusal == nil); refusal != nil {
+			answer.integer(3, 0, true)
+		}
+		if err := send(socket, answer); err != nil {
 			return nil, errors.Join(refusal, err)
 		}
 	}
 }
 
-func (c *Call) notify(resp *rpc.CriuResp, fd int) error {
+// request is the message criu_req of rpc.proto.
+func (c *Call) request() message {
+	var m message
+	m.integer(1, int(c.Type), true)
+	if c.Options != nil {
+		m.bytes(2, c.Options.encode())
+	}
+	if c.feature != 0 {
+		var ask message
+		ask.integer(int(c.feature), 1, true)
+		m.bytes(5, ask)
+	}
+	return m
+}
+
+func (c *Call) notify(resp *Response, fd int) error {
 	if fd >= 0 {
 		defer unix.Close(fd)
 	}
 	if c.Notify == nil {
 		return nil
 	}
-	n := resp.GetNotify()
-	return c.Notify(&Notification{Script: n.GetScript(), PID: int(n.GetPid()), FD: fd})
+	return c.Notify(&Notification{Script: resp.script, PID: resp.PID, FD: fd})
 }
 
 // verdict judges the response.
-func (c *Call) verdict(resp *rpc.CriuResp, refusal error) error {
+func (c *Call) verdict(resp *Response, refusal error) error {
 	switch {
 	case refusal != nil:
 		return refusal
-	case !resp.GetSuccess():
-		return c.failure(resp, resp.GetCrErrmsg())
-	case resp.GetType() != c.Request.GetType():
+	case !resp.Success:
+		return c.failure(resp, resp.Text)
+	case resp.Type != c.Type:
 		return c.failure(resp, "unexpected response")
 	}
 	return nil
 }
 
 // failure is the error for a request that CRIU did not fulfil.
-func (c *Call) failure(resp *rpc.CriuResp, text string) error {
-	e := &Error{Type: c.Request.GetType().String(), Text: text, Log: c.Log}
+func (c *Call) failure(resp *Response, text string) error {
+	e := &Error{Type: c.Type, Text: text, Log: c.Log}
 	if resp != nil {
-		e.Type, e.Errno = resp.GetType().String(), int(resp.GetCrErrno())
+		e.Type, e.Errno = resp.Type, resp.Errno
 	}
 	last := lastError(c.Log)
 	switch {

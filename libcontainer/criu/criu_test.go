@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/criu/criutest"
@@ -72,9 +71,9 @@ func call(t *testing.T) *Call {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	kind := rpc.CriuReqType_RESTORE
 	return &Call{
-		Request: &rpc.CriuReq{Type: &kind, Opts: &rpc.CriuOpts{ImagesDirFd: new(int32(fd)), LogFile: new("restore.log")}},
+		Type:    Restore,
+		Options: &Options{ImagesDirFD: fd, LogFile: "restore.log"},
 		Log:     filepath.Join(dir, "restore.log"),
 	}
 }
@@ -121,8 +120,8 @@ func TestNotificationsAreAnswered(t *testing.T) {
 	if got := strings.Join(scripts, " "); got != "setup-namespaces post-restore" {
 		t.Errorf("notified of %s", got)
 	}
-	if int(resp.GetRestore().GetPid()) != pid {
-		t.Errorf("restored %d, was told of %d", resp.GetRestore().GetPid(), pid)
+	if resp.PID != pid {
+		t.Errorf("restored %d, was told of %d", resp.PID, pid)
 	}
 	kill(t, pid)
 }

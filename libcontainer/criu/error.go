@@ -8,7 +8,7 @@ import (
 
 // Error is a request that CRIU did not fulfil.
 type Error struct {
-	Type  string // of the message with which CRIU said so
+	Type  Type // of the message with which CRIU said so
 	Errno int
 	Text  string // CRIU's last word
 	Log   string // path, "" for none
