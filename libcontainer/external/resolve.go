@@ -54,11 +54,11 @@ func resolve(root int, p string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	var real [2]string
+	var links [2]string
 	for i, fd := range [...]int{root, fd} {
-		if real[i], err = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
+		if links[i], err = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
 			return "", err
 		}
 	}
-	return "/" + strings.TrimPrefix(strings.TrimPrefix(real[1], real[0]), "/"), nil
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(links[1], links[0]), "/"), nil
 }

@@ -70,7 +70,7 @@ func checkFlags(fd int, want plan.MountFlag) error {
 		{plan.NoDev, unix.ST_NODEV, "nodev"},
 		{plan.NoExec, unix.ST_NOEXEC, "noexec"},
 	} {
-		if want&f.flag != 0 && int64(fs.Flags)&f.bit == 0 {
+		if want&f.flag != 0 && fs.Flags&f.bit == 0 {
 			return fmt.Errorf("it is not %s: %w", f.name, unix.EACCES)
 		}
 	}

@@ -9,7 +9,6 @@
 //	CVE-2019-19921, labels   the same; its path half is tested
 //	CVE-2021-43784           no netlink message is made: the plan goes by shared memory; large configs are tested
 //	CVE-2025-52881, labels   the same as 16884; its sysctl half is tested
-//	CVE-2026-119101 and CVE-2026-115520, -119614   no checkpoint, no restore, no external mounts
 //	CVE-2025-24965, CVE-2026-84042   no krun handler
 //	CVE-2024-3154            org.systemd.property.*: no systemd driver; --systemd-cgroup is refused
 //	runc#5428 (BPF query)    device programs are of cgroup v2; here devices are v1's. package cgroup's own tests

@@ -40,25 +40,12 @@ func Install(t testing.TB, env ...string) string {
 	if err := os.Symlink(self, filepath.Join(dir, "criu")); err != nil {
 		t.Fatal(err)
 	}
-	setenv := func(name, value string) {
-		before, was := os.LookupEnv(name)
-		if err := os.Setenv(name, value); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if was {
-				_ = os.Setenv(name, before)
-			} else {
-				_ = os.Unsetenv(name)
-			}
-		})
-	}
-	setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	requests := filepath.Join(dir, "requests")
-	setenv(requestsVar, requests)
+	t.Setenv(requestsVar, requests)
 	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
-		setenv("FAKECRIU_"+name, value)
+		t.Setenv("FAKECRIU_"+name, value)
 	}
 	return requests
 }
@@ -70,9 +57,9 @@ func Main() {
 	}
 	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, "fake criu:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // it is the main function of a program of its own
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:forbidigo // the same
 }
 
 // fake is one connection.
@@ -132,7 +119,7 @@ func serve() error {
 // restore makes a process that the runtime takes for a container's: its own child, as with
 // the real one's rst_sibling. One that a notification refuses is killed.
 func (f *fake) restore(resp *rpc.CriuResp) (*rpc.CriuRestoreResp, error) {
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("sleep", "1000") //nolint:forbidigo // tests run programs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_PARENT}
 	if err := cmd.Start(); err != nil {
 		return nil, err
