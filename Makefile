@@ -24,10 +24,10 @@ export CGO_ENABLED = 0
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL = help
-.PHONY: help build run test lint conformance bench fuzz install generate packages
+.PHONY: help build run test lint vm-test conformance bench fuzz install generate packages
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## build bin/runc (static; the seccomp compiler embedded)
 	$(COMPILER)/build
@@ -44,6 +44,9 @@ test: packages build ## vet, unit and whole-system tests, race detector, replay 
 	CGO_ENABLED=1 go test -count=1 ./$(COMPILER)/...
 	CGO_ENABLED=1 go test -race -count=1 $(RACE)
 	hack/test-arches
+
+vm-test: packages build ## the tests that need pure cgroup v2, systemd, AppArmor, SELinux, NUMA or CRIU, in qemu
+	go run ./tests/vm/suite $(VM)
 
 lint: packages $(GOLANGCI) ## golangci-lint, shellcheck, cross-builds
 	CGO_ENABLED=1 $(GOLANGCI) run

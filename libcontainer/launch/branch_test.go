@@ -99,6 +99,11 @@ func TestBranches(t *testing.T) {
 
 		{"a directory is covered by the empty one", mask, nil, prepared + "openat2 p, open_tree, move_mount"},
 		{
+			"before Linux 6.15 the first directory gets the empty one itself", mask,
+			answers{"open_tree": {unix.EINVAL}},
+			prepared + "openat2 p, open_tree: EINVAL, move_mount",
+		},
+		{
 			"a file is covered by /dev/null", mask,
 			answers{"openat2 p": {unix.ENOTDIR, 0}},
 			prepared + "openat2 p: ENOTDIR, openat2 p, open_tree, move_mount",

@@ -85,13 +85,27 @@ func (w *lowering) maskPath(a *plan.MaskPath) {
 	dir, null := w.emptyDir(), w.hostNull()
 	name := relative(a.Path)
 	asDir := w.openat2(w.root, name, unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT, unix.ENOTDIR, unix.EACCES).to(w.cur)
-	w.coverWith(dir)
+	w.coverWithEmpty(dir)
 	over := w.set(0)
 	w.onError(asDir)
 	asFile := w.openat2(w.root, name, unix.O_PATH, inRoot).ok(unix.ENOENT, unix.EACCES, unix.ENOTDIR).to(w.cur)
 	w.coverWith(null)
 	w.onError(asFile)
 	w.onSuccess(over)
+}
+
+// coverWithEmpty is coverWith for the empty directory. Before Linux 6.15 open_tree(2) copies
+// only what is mounted somewhere: there the first directory gets the mount itself, and the
+// following ones get copies of that.
+func (w *lowering) coverWithEmpty(dir slot) {
+	clone := w.call(unix.SYS_OPEN_TREE, dir, "", unix.OPEN_TREE_CLONE|unix.O_CLOEXEC|unix.AT_EMPTY_PATH).ok(unix.EINVAL).to(w.tree)
+	w.moveMount(w.tree, w.cur)
+	w.close(w.tree)
+	over := w.set(0)
+	w.onError(clone)
+	w.moveMount(dir, w.cur)
+	w.onSuccess(over)
+	w.close(w.cur)
 }
 
 // coverWith mounts a copy of the mount in s on the path in w.cur.

@@ -48,11 +48,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	attacker = filepath.Join(dir, "attacker")
-	build := exec.Command("go", "build", "-o", attacker, "./attacker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	err = build.Run()
+	attacker, err = harness.Built(dir, "attacker", buildAttacker)
 	if err == nil {
 		err = useCopy(filepath.Join(dir, "runc"))
 	}
@@ -64,6 +60,13 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+func buildAttacker(to string) error {
+	cmd := exec.Command("go", "build", "-o", to, "./attacker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	return cmd.Run()
 }
 
 func useCopy(file string) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/gantry-containers/gantry/libcontainer/state"
+	"github.com/gantry-containers/gantry/tests/harness"
 )
 
 // binary is the runc that TestMain built.
@@ -34,17 +35,21 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = filepath.Join(dir, "runc")
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs",
-		"-ldflags", "-X main.version=1.2.3-test -X main.commit=c0ffee", "-o", binary,
-		"github.com/gantry-containers/gantry/runc")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
+	if binary, err = harness.Built(dir, "runc", build); err != nil {
 		fmt.Fprintln(os.Stderr, "build runc:", err)
 		return 1
 	}
 	return m.Run()
+}
+
+// build builds runc with a version that no release has.
+func build(to string) error {
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs",
+		"-ldflags", "-X main.version=1.2.3-test -X main.commit=c0ffee", "-o", to,
+		"github.com/gantry-containers/gantry/runc")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	return cmd.Run()
 }
 
 func TestScripts(t *testing.T) {
