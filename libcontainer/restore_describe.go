@@ -37,7 +37,7 @@ func (c *restoration) describe() error {
 	}
 	for i := range s.sources {
 		m := &s.sources[i]
-		c.opts.ExternalMounts = append(c.opts.ExternalMounts, criu.Pair{Key: m.Key(), Value: m.Path})
+		c.opts.ExternalMounts = append(c.opts.ExternalMounts, criu.Pair{Key: m.Key(), Value: m.Path()})
 	}
 	for fd, key := range s.descriptors {
 		if external.IsPipe(key) || external.IsFile(key) {

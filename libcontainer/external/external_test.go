@@ -45,13 +45,16 @@ func TestSources(t *testing.T) {
 	}
 	want := []Source{
 		{mounts[0], "/host/data", plan.NoExec | plan.ReadOnly},
-		{mounts[1], "/host/data/sub", plan.ReadOnly},
+		{mounts[1], "/host/data", plan.ReadOnly},
 		{mounts[3], "/cg/memory/new", 0},
 		{mounts[4], "/dev/null", 0},
 		{mounts[5], "/dev/null", 0},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Source{})); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+	if path := got[1].Path(); path != "/host/data/sub" {
+		t.Errorf("the source of what is below is %s", path)
 	}
 	keys := ""
 	for i := range got {
@@ -75,7 +78,7 @@ func TestSourcesGoByDestination(t *testing.T) {
 		&plan.BindMount{Destination: "/rw", Source: "/host/scratch"},
 	)
 	got, err := Sources([]Mount{{Point: "/1", Kind: Bind, Name: "/ro"}, {Point: "/2", Kind: Bind, Name: "/rw"}}, p)
-	if err != nil || len(got) != 2 || got[0].Path != "/host/secret" || got[0].flags != plan.ReadOnly || got[1].Path != "/host/scratch" {
+	if err != nil || len(got) != 2 || got[0].Path() != "/host/secret" || got[0].flags != plan.ReadOnly || got[1].Path() != "/host/scratch" {
 		t.Errorf("sources %+v, %v", got, err)
 	}
 }
@@ -102,7 +105,7 @@ func TestMakeTargets(t *testing.T) {
 		{Point: "/a/dir", Kind: Bind, Name: "/a/dir"},
 		{Point: "/etc/file", Kind: Bind, Name: "/etc/file"},
 	}
-	sources := []Source{{Mount: mounts[2], Path: filepath.Dir(file)}, {Mount: mounts[3], Path: file}}
+	sources := []Source{{Mount: mounts[2], top: filepath.Dir(file)}, {Mount: mounts[3], top: file}}
 	if err := MakeTargets(openDir(t, root), mounts, sources); err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +140,35 @@ func TestMakeTargetsRefusesSymlinks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestSourcesBelowAreMounts(t *testing.T) {
+	volume := t.TempDir()
+	if err := os.Mkdir(filepath.Join(volume, "dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"link": "/proc", "down": "dir"} {
+		if err := os.Symlink(target, filepath.Join(volume, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		top, below string
+		want       error
+	}{
+		{volume, "", nil},
+		{"/", "proc", nil},
+		{volume, "dir", unix.EINVAL},
+		{volume, "link", unix.ELOOP},
+		{volume, "down", unix.ELOOP},
+		{volume, "none", unix.ENOENT},
+		{volume + "/none", "", unix.ENOENT},
+	} {
+		s := Source{Mount: Mount{Point: "/x", Kind: Bind, Name: "/x", Below: c.below}, top: c.top}
+		if err := MakeTargets(openDir(t, t.TempDir()), nil, []Source{s}); !errors.Is(err, c.want) {
+			t.Errorf("%s below %s: %v, want %v", c.below, c.top, err, c.want)
+		}
 	}
 }
 

@@ -81,20 +81,21 @@ func (t *table) explain(w *wanted) {
 // explainBelow finds what came along with a recursive bind: the same file as at the same
 // place below the source.
 func (t *table) explainBelow(top *host.Mount, w *wanted) {
-	came := map[string]bool{top.ID: true}
+	inside := map[string]bool{top.ID: true}
 	for i := range t.mounts {
 		m := &t.mounts[i]
 		rest, under := below(top.Point, m.Point)
-		if !came[m.Parent] || !under || t.known[m.ID] != nil {
+		if !inside[m.Parent] || !under || t.known[m.ID] != nil {
 			continue
 		}
 		fd, err := inroot.Open(t.root, inroot.Path(m.Point), unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			continue
 		}
-		if same, err := sameFile(fd, w.source+"/"+rest); err == nil && same {
-			came[m.ID] = true
-			t.known[m.ID] = &Mount{Point: m.Point, Kind: w.Kind, Name: w.Name, Below: rest}
+		came := &Source{Mount: Mount{Point: m.Point, Kind: w.Kind, Name: w.Name, Below: rest}, top: w.source}
+		if same, err := came.shownBy(fd); err == nil && same {
+			inside[m.ID] = true
+			t.known[m.ID] = &came.Mount
 		}
 		_ = unix.Close(fd)
 	}
@@ -135,16 +136,4 @@ func (t *table) list() ([]Mount, error) {
 		all = append(all, *known)
 	}
 	return all, nil
-}
-
-// sameFile reports whether a descriptor's file is the one at a path of the host.
-func sameFile(fd int, path string) (bool, error) {
-	var a, b unix.Stat_t
-	if err := unix.Fstat(fd, &a); err != nil {
-		return false, fmt.Errorf("fstat: %w", err)
-	}
-	if err := unix.Stat(path, &b); err != nil {
-		return false, fmt.Errorf("stat %s: %w", path, err)
-	}
-	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }

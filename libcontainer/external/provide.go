@@ -13,8 +13,16 @@ import (
 // Source is an external mount of the images with its source on this host.
 type Source struct {
 	Mount
-	Path  string
+	top   string         // what config.json names
 	flags plan.MountFlag // what config.json asks of it
+}
+
+// Path is the source's path on this host.
+func (s *Source) Path() string {
+	if s.Below == "" {
+		return s.top
+	}
+	return s.top + "/" + s.Below
 }
 
 // Sources finds the sources of the external mounts in the plan of the new container.
@@ -30,13 +38,55 @@ func Sources(mounts []Mount, p *plan.Plan) ([]Source, error) {
 		if w == nil {
 			return nil, fmt.Errorf("config.json has no mount on %s, but the container had when it was dumped", m.Name)
 		}
-		s := Source{Mount: m, Path: w.source, flags: w.flags}
+		s := Source{Mount: m, top: w.source, flags: w.flags}
 		if m.Below != "" {
-			s.Path, s.flags = w.source+"/"+m.Below, w.recFlags
+			s.flags = w.recFlags
 		}
 		sources = append(sources, s)
 	}
 	return sources, nil
+}
+
+// open opens the source. What came along with a recursive bind must be a mount of the host
+// still, with no link on the way: the directory above may be the container's to write.
+func (s *Source) open() (int, error) {
+	top, err := unix.Open(s.top, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", s.top, err)
+	}
+	if s.Below == "" {
+		return top, nil
+	}
+	defer unix.Close(top)
+	fd, err := inroot.OpenNoLinks(top, inroot.Path(s.Below), unix.O_PATH)
+	if err != nil {
+		return -1, fmt.Errorf("below %s: %w", s.top, err)
+	}
+	if !isMountRoot(fd) {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("%s: nothing is mounted there, but was when the container was dumped: %w", s.Path(), unix.EINVAL)
+	}
+	return fd, nil
+}
+
+func isMountRoot(fd int) bool {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// shownBy reports whether a descriptor in the container is of the source's very file.
+func (s *Source) shownBy(fd int) (bool, error) {
+	source, err := s.open()
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(source)
+	var a, b unix.Stat_t
+	if err := errors.Join(unix.Fstat(source, &a), unix.Fstat(fd, &b)); err != nil {
+		return false, fmt.Errorf("fstat: %w", err)
+	}
+	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }
 
 // find returns the last one of the name, which is the one in sight.
@@ -49,10 +99,15 @@ func find(all []wanted, m *Mount) *wanted {
 	return nil
 }
 
-// MakeTargets makes the mount points that CRIU will look for in the root, where they are
-// missing: those that are not on another mount. CRIU goes to them by name, so no symlink
-// may be on the way.
+// MakeTargets makes sure of the sources, and makes the mount points that CRIU will look for
+// in the root, where they are missing: those that are not on another mount. CRIU goes to
+// them by name, so no symlink may be on the way.
 func MakeTargets(root int, mounts []Mount, sources []Source) error {
+	for i := range sources {
+		if err := sources[i].check(); err != nil {
+			return err
+		}
+	}
 	for i := range mounts {
 		m := &mounts[i]
 		if nested(mounts, m.Point) {
@@ -111,11 +166,25 @@ func wantsDir(m *Mount, sources []Source) (bool, error) {
 		if sources[i].Point != m.Point {
 			continue
 		}
+		fd, err := sources[i].open()
+		if err != nil {
+			return false, err
+		}
+		defer unix.Close(fd)
 		var st unix.Stat_t
-		if err := unix.Stat(sources[i].Path, &st); err != nil {
-			return false, fmt.Errorf("mount on %s: stat %s: %w", m.Name, sources[i].Path, err)
+		if err := unix.Fstat(fd, &st); err != nil {
+			return false, fmt.Errorf("fstat: %w", err)
 		}
 		return st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 	}
 	return true, nil
+}
+
+// check makes sure that there is a source.
+func (s *Source) check() error {
+	fd, err := s.open()
+	if err != nil {
+		return fmt.Errorf("mount on %s: %w", s.Point, err)
+	}
+	return unix.Close(fd)
 }

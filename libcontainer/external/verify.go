@@ -37,19 +37,15 @@ func (s *Source) verify(root int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st); err != nil {
-		return fmt.Errorf("statx: %w", err)
-	}
-	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+	if !isMountRoot(fd) {
 		return fmt.Errorf("nothing is mounted there: %w", unix.EINVAL)
 	}
-	same, err := sameFile(fd, s.Path)
+	same, err := s.shownBy(fd)
 	if err != nil {
 		return err
 	}
 	if !same {
-		return fmt.Errorf("it does not show %s: %w", s.Path, unix.EXDEV)
+		return fmt.Errorf("it does not show %s: %w", s.Path(), unix.EXDEV)
 	}
 	return checkFlags(fd, s.flags)
 }
