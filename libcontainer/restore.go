@@ -34,28 +34,7 @@ func (r *Runtime) Restore(o *RestoreOptions) (int, error) {
 	if err := o.check(); err != nil {
 		return 0, err
 	}
-	if err := launch.ProtectExe(); err != nil {
-		return 0, err
-	}
-	var relay *relay
-	if !o.Detach {
-		var err error
-		if relay, err = newRelay(!o.NoSubreaper); err != nil {
-			return 0, err
-		}
-		defer relay.stop()
-	}
-	c, err := r.restore(o)
-	if err != nil {
-		return 0, err
-	}
-	if err := r.poststart(c.in.spec.Hooks, ociState(c.st, Running)); err != nil {
-		return 0, errors.Join(err, c.undo())
-	}
-	if o.Detach {
-		return 0, c.leave()
-	}
-	return c.wait(relay)
+	return r.runMade(&o.CreateOptions, func() (*creation, error) { return r.restore(o) })
 }
 
 // restoration is a creation that CRIU does most of.

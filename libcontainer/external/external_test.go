@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -224,6 +225,28 @@ func TestWhatLiesBesideImages(t *testing.T) {
 	}
 	if _, err := LoadDescriptors(fd); err == nil {
 		t.Error("descriptors from a FIFO")
+	}
+}
+
+func TestListRefusesWhatCRIUWouldConfuse(t *testing.T) {
+	root := host.Mount{ID: "1", Point: "/", Options: "rw"}
+	known := map[string]*Mount{"2": {Point: "/a", Kind: Bind, Name: "/a"}}
+	for _, c := range []struct {
+		name   string
+		mounts []host.Mount
+		want   string
+	}{
+		{"well", []host.Mount{root, {ID: "2", Point: "/a", Options: "ro,nosuid"}, {ID: "3", Point: "/b"}, {ID: "4", Point: "/b"}}, ""},
+		{"covered", []host.Mount{root, {ID: "2", Point: "/a"}, {ID: "3", Point: "/a"}}, "/a: something is mounted over"},
+		{"mapped", []host.Mount{root, {ID: "2", Point: "/a", Options: "rw,relatime,idmapped"}}, "/a: CRIU can't restore an id-mapped mount"},
+		{"colon", []host.Mount{root, {ID: "2", Point: "/a]:/b"}}, "/a]:/b: CRIU can't name a mount point with a colon"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := (&table{mounts: c.mounts, known: known}).list()
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package external
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,6 +122,9 @@ func (t *table) list() ([]Mount, error) {
 		m := &t.mounts[i]
 		if m.Point == "/" {
 			continue
+		}
+		if slices.Contains(strings.Split(m.Options, ","), "idmapped") {
+			return nil, fmt.Errorf("%s: CRIU can't restore an id-mapped mount", m.Point)
 		}
 		known := t.known[m.ID]
 		if known == nil {
