@@ -67,10 +67,10 @@ func (r *Runtime) restore(o *RestoreOptions) (*creation, error) {
 		return nil, err
 	}
 	c := &restoration{creation: &creation{r: r, o: &o.CreateOptions, in: in}, o: o, images: images}
+	defer c.closeInherited()
 	if err := c.describe(); err != nil {
 		return nil, err
 	}
-	defer c.closeInherited()
 	if c.dir, err = state.Create(r.Root, o.ID); err != nil {
 		return nil, err
 	}

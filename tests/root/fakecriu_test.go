@@ -48,12 +48,16 @@ func TestCheckpointAsksCRIU(t *testing.T) {
 	requests := criutest.Install(t)
 	dir := t.TempDir()
 	write(t, dir+"/volume/file", "")
-	c := start(t, func(s *specs.Spec) {
+	e := harness.New(t)
+	bundle := e.Bundle(sleeper, func(s *specs.Spec) {
 		withMounts(bind(dir+"/volume", "/link/volume", "ro"))(s)
 		s.Annotations = map[string]string{"org.criu.config": "/etc/other.conf"}
 	})
-	// Whoever looks the destination up now finds it elsewhere: what counts is the mount.
-	rootfs := filepath.Join(c.bundle, "rootfs")
+	rootfs := filepath.Join(bundle, "rootfs")
+	if err := os.Symlink("real", filepath.Join(rootfs, "link")); err != nil {
+		t.Fatal(err)
+	}
+	c := startIn(t, e, bundle)
 	images, work := filepath.Join(dir, "images"), filepath.Join(dir, "work")
 	write(t, filepath.Join(dir, "parent", "x"), "")
 	status, err := os.OpenFile(filepath.Join(dir, "status"), os.O_CREATE|os.O_WRONLY, 0o600)
@@ -88,7 +92,7 @@ func TestCheckpointAsksCRIU(t *testing.T) {
 	for _, m := range o.GetExtMnt() {
 		keys[m.GetKey()] = m.GetVal()
 	}
-	equal(t, "volume", "/link/volume", keys["/link/volume"])
+	equal(t, "volume", "/real/volume", keys["/real/volume"])
 	equal(t, "masked file", "/dev/null", keys["/proc/timer_list"])
 	equal(t, "its own mount", "", keys["/dev/shm"])
 	equal(t, "log", "(00.000001)", strings.Fields(read(t, work+"/dump.log"))[0])
