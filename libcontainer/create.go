@@ -114,7 +114,7 @@ func (c *creation) build(start bool) error {
 // openNotify makes what prepareNotify has mounted; the socket in it only when the program
 // runs at once, else `start` does.
 func (c *creation) openNotify(start bool) error {
-	if c.o.NotifySocket == "" {
+	if c.o.NotifySocket == "" && !c.o.notifyDir {
 		return nil
 	}
 	if err := makeNotifyDir(c.dir); err != nil || !start {

@@ -3,8 +3,8 @@
 // The way of the data: config.json → bundle (strict decode) → validate → host
 // facts → plan (pure) → launch (effects) → state (on disk). Each verb of a runtime
 // is one file and one method of Runtime: Create, Start, Run, Exec, State, List,
-// Kill, Delete, Pause, Resume, PIDs, AddMounts, RemoveMounts, Update, Stats, Events,
-// Plan, PlanDiff.
+// Kill, Delete, Pause, Resume, PIDs, Update, AddMounts, RemoveMounts, Checkpoint, Restore,
+// Stats, Events, Plan, PlanDiff.
 //
 // # What is promised
 //

@@ -82,7 +82,7 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 		return nil, err
 	}
 	passSockets(b.Spec.Process, o.ListenFDs)
-	if o.NotifySocket != "" {
+	if o.NotifySocket != "" || o.notifyDir {
 		prepareNotify(b.Spec, r.Root, o.ID)
 	}
 	return in, in.compile(r, o, b.RawSeccomp)

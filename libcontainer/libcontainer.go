@@ -59,6 +59,8 @@ type CreateOptions struct {
 	ListenFDs int
 	// Keep leaves the container's state after a foreground run.
 	Keep bool
+
+	notifyDir bool // the container has the directory of a NOTIFY_SOCKET, with or without one
 }
 
 // ExecOptions describes a process to add to a running container.
@@ -139,6 +141,8 @@ var _ interface {
 	Stats(id string) (*Event, error)
 	// Events calls tell until the container stops or tell returns an error.
 	Events(id string, interval time.Duration, tell func(*Event) error) error
+	Checkpoint(*CheckpointOptions) error
+	Restore(*RestoreOptions) (exitStatus int, err error)
 	// Plan prints what Create would do for the bundle; values of environment variables only when asked.
 	Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error
 	// PlanDiff prints what changes between the plans of two bundles.

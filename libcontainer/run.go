@@ -13,6 +13,11 @@ import (
 // unless Keep is set, and returns the program's exit status, or 128 and the number of
 // the signal that ended it.
 func (r *Runtime) Run(o *CreateOptions) (int, error) {
+	return r.runMade(o, func() (*creation, error) { return r.create(o, true) })
+}
+
+// runMade has a container made whose program runs, and does what is left of Run.
+func (r *Runtime) runMade(o *CreateOptions, make func() (*creation, error)) (int, error) {
 	if err := launch.ProtectExe(); err != nil {
 		return 0, err
 	}
@@ -24,7 +29,7 @@ func (r *Runtime) Run(o *CreateOptions) (int, error) {
 		}
 		defer relay.stop()
 	}
-	c, err := r.create(o, true)
+	c, err := make()
 	if err != nil {
 		return 0, err
 	}

@@ -28,6 +28,14 @@ func (s *Set) freezer() *group {
 	return s.v2()
 }
 
+// FreezerDir is the cgroup that freezes the container, absolute; "" when there is none.
+func (s *Set) FreezerDir() string {
+	if g := s.freezer(); g != nil {
+		return g.dir
+	}
+	return ""
+}
+
 // Freeze stops every process of the container and returns when all stand still.
 // ErrNotFrozen when they don't.
 func (s *Set) Freeze() error {

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,4 +39,14 @@ func (s *Set) DirFD() (int, error) {
 		return -1, ErrNotUnified
 	}
 	return open(g.dir, unix.O_PATH|unix.O_DIRECTORY)
+}
+
+// AddProcess moves a process into every cgroup of the container.
+func (s *Set) AddProcess(pid int) error {
+	for i := range s.groups {
+		if err := writeFile(s.groups[i].dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -81,6 +81,16 @@ type Hierarchy struct {
 // Unified reports whether h is the cgroup v2 hierarchy.
 func (h *Hierarchy) Unified() bool { return h.Name == "" }
 
+// Hierarchy returns the hierarchy of a name, or nil.
+func (c *Cgroup) Hierarchy(name string) *Hierarchy {
+	for i := range c.Hierarchies {
+		if c.Hierarchies[i].Name == name {
+			return &c.Hierarchies[i]
+		}
+	}
+	return nil
+}
+
 // Find returns the hierarchy that has the controller (of v1 first), or nil.
 func (c *Cgroup) Find(controller string) *Hierarchy {
 	for i := range c.Hierarchies {

@@ -116,24 +116,36 @@ func isOctal(s string) bool {
 	return true
 }
 
-// Mount is a line of /proc/self/mountinfo, proc_pid_mountinfo(5).
+// Mount is a line of /proc/PID/mountinfo, proc_pid_mountinfo(5).
 type Mount struct {
-	Point string // where it is mounted
-	Type  string // of its file system
+	ID, Parent string // decimal
+	Root       string // what of the file system is mounted
+	Point      string // where it is mounted
+	Options    string // of the mount, joined by commas
+	Type       string // of its file system
 }
 
 // Mounts lists what is mounted in this mount namespace, in the order of mounting.
-func Mounts() ([]Mount, error) {
-	text, err := readFile("/proc/self/mountinfo")
+func Mounts() ([]Mount, error) { return mountsIn("/proc/self/mountinfo") }
+
+// MountsOf lists what is mounted in the mount namespace of a process, seen from its root.
+func MountsOf(pid int) ([]Mount, error) {
+	return mountsIn("/proc/" + strconv.Itoa(pid) + "/mountinfo")
+}
+
+func mountsIn(table string) ([]Mount, error) {
+	text, err := readFile(table)
 	if err != nil {
 		return nil, err
 	}
 	var all []Mount
 	for line := range strings.SplitSeq(string(text), "\n") {
 		before, after, ok := strings.Cut(line, " - ")
-		fields := strings.SplitN(before, " ", 6)
-		if kind, _, _ := strings.Cut(after, " "); ok && len(fields) >= 5 {
-			all = append(all, Mount{Point: unescape(fields[4]), Type: kind})
+		f := strings.SplitN(before, " ", 7)
+		if kind, _, _ := strings.Cut(after, " "); ok && len(f) >= 6 {
+			all = append(all, Mount{
+				ID: f[0], Parent: f[1], Root: unescape(f[3]), Point: unescape(f[4]), Options: f[5], Type: kind,
+			})
 		}
 	}
 	return all, nil

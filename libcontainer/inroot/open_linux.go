@@ -26,10 +26,20 @@ var ErrNotRegular = errors.New("not a regular file")
 // Open opens a path inside the root, following links there. Flags are those of open(2);
 // O_CLOEXEC is added, O_CREAT is refused. The error names the path and unwraps to the errno.
 func Open(rootFD int, p Path, flags int) (fd int, err error) {
+	return openWith(rootFD, p, flags, Resolve)
+}
+
+// OpenNoLinks is Open for a path that must hold no link (ELOOP): one that will be used by
+// name.
+func OpenNoLinks(rootFD int, p Path, flags int) (fd int, err error) {
+	return openWith(rootFD, p, flags, ResolveNoLinks)
+}
+
+func openWith(rootFD int, p Path, flags int, resolve uint64) (fd int, err error) {
 	if flags&unix.O_CREAT != 0 {
 		return -1, fmt.Errorf("open %s to create it: %w", p, unix.EINVAL)
 	}
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: Resolve}
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: resolve}
 	for range maxTries {
 		if fd, err = unix.Openat2(rootFD, string(p), &how); err != unix.EAGAIN {
 			break

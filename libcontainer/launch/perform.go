@@ -23,9 +23,7 @@ func (l *Launch) perform(op *plan.Op, p *Process) error {
 	case *plan.WriteIDMaps:
 		return p.writeIDMaps(op, a)
 	case *plan.OwnStdio:
-		for _, fd := range ownable(a.UID, false) {
-			_ = unix.Fchown(fd, int(a.UID), -1) // a file that can't be given away stays as it is
-		}
+		OwnStdio(a)
 	case *plan.FindHome:
 		p.findHome(a)
 	case *plan.SetRlimit:
@@ -54,6 +52,13 @@ func (l *Launch) perform(op *plan.Op, p *Process) error {
 		return l.Perform(op, p)
 	}
 	return err
+}
+
+// OwnStdio performs the operation for the runtime's own stdio.
+func OwnStdio(a *plan.OwnStdio) {
+	for _, fd := range ownable(a.UID, false) {
+		_ = unix.Fchown(fd, int(a.UID), -1) // a file that can't be given away stays as it is
+	}
 }
 
 func (l *Launch) opError(op *plan.Op, call string, errno unix.Errno) error {

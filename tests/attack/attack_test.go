@@ -7,7 +7,6 @@
 //
 //	CVE-2021-43784           the plan goes by shared memory, not by netlink: large configs are tested. The messages that move
 //	                         network devices carry names of at most 15 bytes, by validate, and what the kernel said itself
-//	CVE-2026-119101 and CVE-2026-115520, -119614   no checkpoint, no restore, no external mounts
 //	CVE-2025-24965, CVE-2026-84042   no krun handler
 //	CVE-2024-3154            org.systemd.property.*: for the engine to filter (features names it); see plan's TestAnnotatedProperties
 //	runc#5428 (BPF query)    device programs are of cgroup v2; here devices are v1's. package cgroup's own tests

@@ -182,3 +182,5 @@ func atoi(t *testing.T, s string) int64 {
 	}
 	return n
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
