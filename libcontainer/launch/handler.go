@@ -13,7 +13,7 @@ import (
 type Handler struct{ copied int }
 
 // CopyHandler copies the program at path. What it will do inside containers depends on that
-// file, so nobody may be able to write it but root and the runtime's user.
+// file, so nobody may be able to write it but who could write the runtime's own.
 func CopyHandler(path string) (*Handler, error) {
 	file, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -46,12 +46,22 @@ func checkHandler(fd int) error {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return errors.New("not a regular file")
-	case st.Uid != 0 && int(st.Uid) != unix.Geteuid():
+	case !trustedOwner(st.Uid):
 		return fmt.Errorf("owned by user %d: %w", st.Uid, unix.EPERM)
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("mode %#o lets others write it: %w", st.Mode&0o7777, unix.EPERM)
 	}
 	return nil
+}
+
+// trustedOwner takes root, the runtime's user and whoever owns the runtime's binary: in a user
+// namespace without the host's root both files belong to nobody (rootless podman).
+func trustedOwner(uid uint32) bool {
+	if uid == 0 || int(uid) == unix.Geteuid() {
+		return true
+	}
+	var own unix.Stat_t
+	return unix.Stat("/proc/self/exe", &own) == nil && own.Uid == uid
 }
 
 // Close lets go of the copy; the process that executed it keeps it. It may be called on nil.

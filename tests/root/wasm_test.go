@@ -166,6 +166,23 @@ func TestWasmEndsBySignal(t *testing.T) {
 	equal(t, "exit status", 128+15, (<-done).Code)
 }
 
+// TestWasmRootless: an ordinary user's runtime takes the handler that is root's.
+func TestWasmRootless(t *testing.T) {
+	r := newRootless(t)
+	handler := filepath.Join(filepath.Dir(r.binary), "runc-wasm")
+	write(t, handler, read(t, filepath.Join(filepath.Dir(harness.Runtime(t)), "runc-wasm")))
+	if err := os.Chmod(handler, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bundle := r.bundle("", func(s *specs.Spec) {
+		s.Annotations = map[string]string{"run.oci.handler": "wasm"}
+		s.Process.Args = []string{"/app.wasm", "args", "exit=7"}
+	})
+	putProgram(t, "app.wasm", filepath.Join(bundle, "rootfs", "app.wasm"), 0o644)
+	want := harness.Result{Stdout: "[\"/app.wasm\" \"args\" \"exit=7\"]\n", Code: 7}
+	equal(t, "as nobody", want, r.as("run", "-b", bundle, r.ID("user")))
+}
+
 func TestWasmThatIsNone(t *testing.T) {
 	for name, tc := range map[string]struct {
 		content, want string
