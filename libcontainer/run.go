@@ -17,7 +17,7 @@ func (r *Runtime) Run(o *CreateOptions) (int, error) {
 }
 
 // runMade has a container made whose program runs, and does what is left of Run.
-func (r *Runtime) runMade(o *CreateOptions, make func() (*creation, error)) (int, error) {
+func (r *Runtime) runMade(o *CreateOptions, create func() (*creation, error)) (int, error) {
 	if err := launch.ProtectExe(); err != nil {
 		return 0, err
 	}
@@ -29,7 +29,7 @@ func (r *Runtime) runMade(o *CreateOptions, make func() (*creation, error)) (int
 		}
 		defer relay.stop()
 	}
-	c, err := make()
+	c, err := create()
 	if err != nil {
 		return 0, err
 	}
