@@ -209,6 +209,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs + e.o.ListenFDs,
 	}
+	in.NoMknod = len(e.st.CgroupPaths) == 0 && plan.RestrictsDevices(e.spec)
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	if e.spec.Linux != nil {
 		in.UIDMappings = e.spec.Linux.UIDMappings

@@ -24,7 +24,9 @@ type ExecInput struct {
 	// Attach has systemd move the process there; nil when the process may join by itself.
 	Attach       *AttachToUnit
 	NoNewKeyring bool
-	PreserveFDs  int
+	// NoMknod leaves out CAP_MKNOD: the container's device rules have no cgroup to hold them.
+	NoMknod     bool
+	PreserveFDs int
 	// UIDMappings are those of the container's user namespace, where they are known.
 	UIDMappings []specs.LinuxIDMapping
 	// DenySetgroups is set where the container's user namespace denies setgroups(2).
@@ -37,6 +39,9 @@ type ExecInput struct {
 func Exec(in *ExecInput) (*Plan, error) {
 	c := &compiler{Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID}, proc: in.Process, linux: &specs.Linux{}}
 	c.Ops = make([]Op, 0, 32)
+	if in.NoMknod {
+		c.proc = withoutMknod(c.proc)
+	}
 	c.unsupported()
 	ns := namespaces{created: in.Namespaces}
 	memory := ""
