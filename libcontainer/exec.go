@@ -246,6 +246,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs,
 		Resctrl: joinOf(&e.st.IntelRdt),
 	}
+	in.NoMknod = len(e.st.CgroupPaths) == 0 && plan.RestrictsDevices(e.spec)
 	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	if l := e.spec.Linux; l != nil {
 		in.UIDMappings, in.Personality, in.MemoryPolicy = l.UIDMappings, l.Personality, l.MemoryPolicy

@@ -20,11 +20,10 @@ var capNames = [...]string{
 	"WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 }
 
-// Capability numbers that the runtime itself needs to know.
+// Capability numbers that the runtime itself needs.
 const (
 	capSysAdmin = 21
 	capSetPCap  = 8
-	capMknod    = 27
 )
 
 // CapNames returns the names of all capabilities that this build knows, up to the

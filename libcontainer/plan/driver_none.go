@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -9,7 +10,7 @@ import (
 // withoutCgroups checks that config.json asks for nothing that takes a cgroup of the
 // container's own (docs/decisions/0018). Device rules are the exception: every engine
 // writes them, and what they forbid is out of reach of a container that can't make device
-// nodes, once those that came with its image are dead.
+// nodes, once those that came with its image are dead. So it can't: CAP_MKNOD is left out.
 func (c *compiler) withoutCgroups() {
 	const disabled = ": --cgroup-manager is disabled"
 	if c.linux.CgroupsPath != "" {
@@ -24,18 +25,12 @@ func (c *compiler) withoutCgroups() {
 			c.fail(limits[i].Field, "there is no cgroup to hold the container to it"+disabled)
 		}
 	}
-	rules, err := deviceRules(c.Spec)
-	if err != nil {
-		c.errs = append(c.errs, err)
-		return
-	}
-	if len(rules) == 1 && rules[0].Allow {
+	if !RestrictsDevices(c.Spec) {
 		return
 	}
 	c.deadNodes = true
+	c.proc = withoutMknod(c.proc)
 	switch {
-	case c.mayMakeNodes():
-		c.fail(devicesField, "without a cgroup nothing holds a process with CAP_MKNOD to them"+disabled)
 	case !c.ns.has("mount"):
 		c.fail(devicesField, "without a cgroup they need a mount namespace"+disabled)
 	case !hasMountAt(c.Spec.Mounts, "/dev"):
@@ -43,15 +38,23 @@ func (c *compiler) withoutCgroups() {
 	}
 }
 
-// mayMakeNodes reports whether a process of the container can ever have the right to make
-// device nodes, mknod(2).
-func (c *compiler) mayMakeNodes() bool {
-	caps := c.proc.Capabilities
-	if caps == nil || c.ns.user() || c.Facts.UserNS || c.Facts.UID != 0 {
-		return false
+// RestrictsDevices reports whether the device rules of a container keep it from any device.
+func RestrictsDevices(spec *specs.Spec) bool {
+	rules, err := deviceRules(spec)
+	return err != nil || len(rules) != 1 || !rules[0].Allow
+}
+
+// withoutMknod is the process without the right to make device nodes, mknod(2).
+func withoutMknod(p *specs.Process) *specs.Process {
+	if p.Capabilities == nil {
+		return p
 	}
-	all := capSet(caps.Bounding, c.Facts.LastCap) | capSet(caps.Permitted, c.Facts.LastCap)
-	return all&(1<<capMknod) != 0
+	less, caps := *p, *p.Capabilities
+	for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted, &caps.Inheritable, &caps.Ambient} {
+		*set = slices.DeleteFunc(slices.Clone(*set), func(name string) bool { return name == "CAP_MKNOD" })
+	}
+	less.Capabilities = &caps
+	return &less
 }
 
 func hasMountAt(mounts []specs.Mount, dest string) bool {

@@ -26,7 +26,9 @@ type ExecInput struct {
 	// Attach has systemd move the process there; nil when the process may join by itself.
 	Attach       *AttachToUnit
 	NoNewKeyring bool
-	PreserveFDs  int
+	// NoMknod leaves out CAP_MKNOD: the container's device rules have no cgroup to hold them.
+	NoMknod     bool
+	PreserveFDs int
 	// UIDMappings are those of the container's user namespace, where they are known.
 	UIDMappings []specs.LinuxIDMapping
 	// Personality and MemoryPolicy are the container's: no process object has them.
@@ -45,6 +47,9 @@ func Exec(in *ExecInput) (*Plan, error) {
 		proc:  in.Process, linux: &specs.Linux{Personality: in.Personality, MemoryPolicy: in.MemoryPolicy},
 	}
 	c.Ops = make([]Op, 0, 32)
+	if in.NoMknod {
+		c.proc = withoutMknod(c.proc)
+	}
 	c.checkLabels()
 	ns := namespaces{created: in.Namespaces}
 	memory := ""

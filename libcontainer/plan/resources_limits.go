@@ -87,6 +87,9 @@ func (l *limits) pids(p *specs.LinuxPids) {
 	if p == nil || p.Limit == nil {
 		return
 	}
+	if *p.Limit < 0 && l.cgroup.Find("pids") == nil {
+		return // there is none to be had, which is what was asked for
+	}
 	h := l.find("pids", field)
 	if h == nil {
 		return

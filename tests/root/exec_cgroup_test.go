@@ -40,7 +40,10 @@ func onlyV2(t *testing.T) (run func(args ...string) harness.Result, id, dir stri
 	e := harness.New(t)
 	run = func(args ...string) harness.Result { return e.RunWith(onV2, args...) }
 	id = e.ID("c")
-	bundle := e.Bundle(sleeper, func(s *specs.Spec) { s.Linux.CgroupsPath = "/" + id })
+	bundle := e.Bundle(sleeper, func(s *specs.Spec) {
+		hostCgroups(s)
+		s.Linux.CgroupsPath = "/" + id
+	})
 	if r := run("run", "-d", "-b", bundle, id); r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}

@@ -3,6 +3,7 @@ package root_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,7 +66,9 @@ func TestNoCgroupRefusesLimits(t *testing.T) {
 		},
 		"linux.resources.pids.limit": func(s *specs.Spec) { s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(5))} },
 		"linux.cgroupsPath":          func(s *specs.Spec) { s.Linux.CgroupsPath = "/x" },
-		"linux.resources.devices":    func(s *specs.Spec) { grant(s, "CAP_MKNOD") },
+		"linux.resources.devices": func(s *specs.Spec) {
+			s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return strings.HasPrefix(m.Destination, "/dev") })
+		},
 	} {
 		t.Run(field, func(t *testing.T) {
 			e := harness.New(t)
@@ -82,6 +85,7 @@ func TestNoCgroupDeviceNodes(t *testing.T) {
 	const script = "echo x >/dev/null && echo null; head -c 1 /dev/zero >/dev/null && echo zero; " +
 		"cat /kmsg 2>&1 | grep -o denied; mknod /tmp/x c 1 11 2>&1 | grep -o 'not permitted'"
 	bundle := e.Bundle(script, func(s *specs.Spec) {
+		grant(s, "CAP_MKNOD")
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs"})
 	})
 	// A node that came with the image, of the kernel's log.
@@ -90,6 +94,14 @@ func TestNoCgroupDeviceNodes(t *testing.T) {
 	}
 	id := e.ID("c")
 	equal(t, "inside", "null\nzero\ndenied\nnot permitted\n", e.MustRun("--cgroup-manager", "disabled", "run", "-b", bundle, id))
+}
+
+// TestNoCgroupExecMakesNoDeviceNodes: a process that is added later has no more rights.
+func TestNoCgroupExecMakesNoDeviceNodes(t *testing.T) {
+	c := withoutCgroup(t, func(s *specs.Spec) { grant(s, "CAP_MKNOD") })
+	const script = "mknod /dev/x c 1 11 2>&1 | grep -o 'not permitted'"
+	equal(t, "exec", "not permitted", c.exec(script))
+	equal(t, "exec --cap", "not permitted", c.exec(script, "--cap", "CAP_MKNOD"))
 }
 
 func TestCgroupManagerFlag(t *testing.T) {
