@@ -39,10 +39,10 @@ func TestCopyUpFollowsNothing(t *testing.T) {
 
 func TestCopyUpOfALinkToTheHost(t *testing.T) {
 	e, host := harness.New(t), canary(t)
-	bundle := e.Bundle("ls /data/", func(s *specs.Spec) { s.Mounts = append(s.Mounts, copiedUp("/data")) })
+	bundle := e.Bundle("ls /data/; grep -c attacked /proc/self/mountinfo", func(s *specs.Spec) { s.Mounts = append(s.Mounts, copiedUp("/data")) })
 	link(t, host, filepath.Join(bundle, "rootfs/data"))
 	mkdir(t, filepath.Join(bundle, "rootfs", host, "inside"))
-	answers(t, e, bundle, "inside")
+	answers(t, e, bundle, "inside\n1")
 }
 
 // TestCopyUpOpensNoFIFO: to open one would wait for its writer, for ever.
