@@ -23,7 +23,7 @@ func TestLimitsBeyondTheCallers(t *testing.T) {
 			{Type: "RLIMIT_MEMLOCK", Soft: 1 << 40, Hard: 1 << 41},
 		}
 	}
-	const script = "cat /proc/self/oom_score_adj; grep -E 'open files|nice|realtime p|msgqueue|locked m' /proc/self/limits | tr -s ' '"
+	const script = "cat /proc/self/oom_score_adj; grep -E 'open files|nice|realtime p|msgqueue|locked m' /proc/self/limits | tr -s ' ' | sed 's, $,,'"
 	const want = `-321
 Max open files 600000 1000000 files
 Max locked memory 1099511627776 2199023255552 bytes
