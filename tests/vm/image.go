@@ -32,7 +32,7 @@ const (
 // packages are what debootstrap adds to its minimal system.
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd",
-	"apparmor", "apparmor-utils", "criu", "selinux-policy-default",
+	"apparmor", "apparmor-utils", "criu", "iptables", "selinux-policy-default",
 	"iproute2", "kmod", "procps", "uidmap",
 	"busybox-static", "jq", // for hack/make-bundle
 }
