@@ -247,7 +247,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		Resctrl: joinOf(&e.st.IntelRdt),
 	}
 	in.NoMknod = len(e.st.CgroupPaths) == 0 && plan.RestrictsDevices(e.spec)
-	in.DenySetgroups = slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
+	in.DenySetgroups = e.facts.NoSetgroups || slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
 	if l := e.spec.Linux; l != nil {
 		in.UIDMappings, in.Personality, in.MemoryPolicy = l.UIDMappings, l.Personality, l.MemoryPolicy
 	}

@@ -49,14 +49,11 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts, err := host.Probe()
+	facts, err := factsFor(b.Spec)
 	if err != nil {
 		return nil, err
 	}
 	if err := facts.CheckKernel(); err != nil {
-		return nil, err
-	}
-	if err := probeResctrl(b.Spec, facts); err != nil {
 		return nil, err
 	}
 	if r.Driver == plan.DriverSystemd && !systemd.Booted() {
@@ -64,9 +61,6 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	}
 	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
 		return nil, &validate.Error{Problems: problems}
-	}
-	if plan.Labelled(b.Spec.Process, b.Spec.Linux) {
-		facts.LSM = host.ProbeLSM()
 	}
 	for _, w := range validate.Warnings(b.Spec, facts) {
 		r.warn(w.String())

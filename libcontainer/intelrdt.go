@@ -14,15 +14,6 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/validate"
 )
 
-// probeResctrl adds to the facts what only a config with linux.intelRdt must know.
-func probeResctrl(spec *specs.Spec, facts *host.Facts) (err error) {
-	if spec.Linux == nil || spec.Linux.IntelRdt == nil {
-		return nil
-	}
-	facts.Resctrl, err = host.Resctrl()
-	return err
-}
-
 // makeResctrl makes the container's class of service and records what was made, so that
 // delete removes it should the runtime be killed.
 func (c *creation) makeResctrl(op *plan.Op, a *plan.MakeResctrlGroup) (err error) {

@@ -4,14 +4,13 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
 // plannedAgain compiles the plan of a container that exists: for what its mounts are.
 func (r *Runtime) plannedAgain(st *state.State, spec *specs.Spec) (*plan.Plan, error) {
-	facts, err := host.Probe()
+	facts, err := factsFor(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -19,8 +18,15 @@ func (r *Runtime) plannedAgain(st *state.State, spec *specs.Spec) (*plan.Plan, e
 	if unix.Stat(r.Root+"/"+st.ID+"/"+state.NotifyDir, &notify) == nil {
 		prepareNotify(spec, r.Root, st.ID)
 	}
-	return plan.Create(&plan.Input{
+	in := &plan.Input{
 		Spec: spec, Facts: facts, ID: st.ID, Bundle: st.Bundle, Rootfs: st.Rootfs,
-		OptionalCgroups: st.Rootless && plan.CgroupsOptional(spec, facts),
-	})
+		OptionalCgroups: st.Rootless && plan.CgroupsOptional(spec, facts), UserManager: st.UserUnit,
+	}
+	switch {
+	case st.Unit != "":
+		in.Driver = plan.DriverSystemd
+	case len(st.CgroupPaths) == 0 && !st.Rootless:
+		in.Driver = plan.DriverNone
+	}
+	return plan.Create(in)
 }

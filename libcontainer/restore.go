@@ -45,6 +45,7 @@ type restoration struct {
 	images  *imageSet
 	opts    *criu.Options
 	inherit []*os.File // what CRIU gets beside its socket
+	later   []plan.Op  // what needs a process: it is CRIU, whose children are where it is
 }
 
 // imageSet is what lies beside CRIU's images.
@@ -150,8 +151,12 @@ func (c *restoration) prepare() error {
 		switch a := op.Do.(type) {
 		case *plan.OwnStdio:
 			launch.OwnStdio(a)
-		case *plan.CreateCgroups, *plan.WriteCgroup, *plan.SetDevices:
-			if err := c.perform(op, nil); err != nil {
+		case *plan.CreateScope, *plan.JoinResctrlGroup:
+			c.later = append(c.later, *op)
+		case *plan.CreateCgroups, *plan.WriteCgroup, *plan.SetDevices, *plan.MakeResctrlGroup, *plan.WriteSchemata:
+			if c.scopePending() { // the cgroup with these files is yet to be made
+				c.later = append(c.later, *op)
+			} else if err := c.perform(op, nil); err != nil {
 				return err
 			}
 		}
@@ -159,9 +164,21 @@ func (c *restoration) prepare() error {
 	return nil
 }
 
+func (c *restoration) scopePending() bool {
+	return slices.ContainsFunc(c.later, func(op plan.Op) bool {
+		_, ok := op.Do.(*plan.CreateScope)
+		return ok
+	})
+}
+
 // joinCgroups puts CRIU where its children are to be: modes of CRIU that leave cgroups
 // alone leave them there.
 func (c *restoration) joinCgroups(pid int) error {
+	for i := range c.later {
+		if err := c.perform(&c.later[i], &launch.Process{PID: pid, PIDFD: -1}); err != nil {
+			return err
+		}
+	}
 	if c.set == nil {
 		return nil
 	}

@@ -53,19 +53,27 @@ func (c *restoration) describe() error {
 // names.
 func (c *restoration) describeCgroups() {
 	for i := range c.in.plan.Ops {
-		a, ok := c.in.plan.Ops[i].Do.(*plan.CreateCgroups)
-		if !ok {
-			continue
-		}
-		for j := range a.Cgroups {
-			g := &a.Cgroups[j]
-			name := g.Hierarchy
-			if h := c.in.facts.Cgroup.Hierarchy(name); h != nil && h.Named {
-				name = "name=" + name
+		switch a := c.in.plan.Ops[i].Do.(type) {
+		case *plan.CreateCgroups:
+			for j := range a.Cgroups {
+				c.placeCgroup(a.Cgroups[j].Hierarchy, a.Cgroups[j].Path)
 			}
-			c.opts.CgroupRoots = append(c.opts.CgroupRoots, criu.Pair{Key: name, Value: g.Path})
+		case *plan.CreateScope: // systemd has hierarchies of its own: its name and v2
+			for j := range c.in.facts.Cgroup.Hierarchies {
+				if h := &c.in.facts.Cgroup.Hierarchies[j]; h.Named || h.Unified() {
+					c.placeCgroup(h.Name, a.Unit.Path())
+				}
+			}
 		}
 	}
+}
+
+func (c *restoration) placeCgroup(hierarchy, path string) {
+	name := hierarchy
+	if h := c.in.facts.Cgroup.Hierarchy(hierarchy); h != nil && h.Named {
+		name = "name=" + name
+	}
+	c.opts.CgroupRoots = append(c.opts.CgroupRoots, criu.Pair{Key: name, Value: path})
 }
 
 // describeNamespaces has CRIU join the namespaces that config.json names by path.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
-	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -43,11 +42,8 @@ func (r *Runtime) plannedState(dir *state.Dir, id string) (*state.State, error) 
 	if err != nil {
 		return nil, err
 	}
-	facts, err := host.Probe()
+	facts, err := factsFor(spec)
 	if err != nil {
-		return nil, err
-	}
-	if err := probeResctrl(spec, facts); err != nil {
 		return nil, err
 	}
 	if facts.Resctrl == "" && spec.Linux != nil {
@@ -64,5 +60,10 @@ func (r *Runtime) plannedState(dir *state.Dir, id string) (*state.State, error) 
 	}
 	st := new(state.State)
 	recordCgroups(st, p)
+	for i := range p.Ops {
+		if a, ok := p.Ops[i].Do.(*plan.MakeResctrlGroup); ok {
+			st.IntelRdt = state.IntelRdt{Root: a.Root, Group: a.Dir(), Made: a.Own, Monitor: a.MonitorDir()}
+		}
+	}
 	return st, nil
 }

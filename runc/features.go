@@ -103,7 +103,7 @@ func seccompFeatures(enabled bool) *features.Seccomp {
 func featureAnnotations(libseccomp string) map[string]string {
 	all := map[string]string{
 		"org.opencontainers.runc.version":            version,
-		"org.opencontainers.runc.checkpoint.enabled": "false",
+		"org.opencontainers.runc.checkpoint.enabled": "true",
 	}
 	if commit != "" {
 		all["org.opencontainers.runc.commit"] = commit

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -51,6 +53,8 @@ type wanted struct {
 	Mount         // Point is the destination, as config.json has it
 	source string // on the host
 	flags  plan.MountFlag
+	// copyLink says that a source that is a symlink is made anew instead.
+	copyLink bool
 	// rec says that what is mounted below the source comes along; recFlags is for that.
 	rec      bool
 	recFlags plan.MountFlag
@@ -80,11 +84,19 @@ func wantedBy(p *plan.Plan) []wanted {
 	return all
 }
 
+// linkCopied reports whether a symlink was made in place of the mount: it is part of the
+// root file system, and what it leads to is no concern of this entry.
+func (w *wanted) linkCopied() bool {
+	var st unix.Stat_t
+	return w.copyLink && unix.Lstat(w.source, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
+}
+
 func addBind(all []wanted, a *plan.BindMount) []wanted {
 	if !a.Remount {
 		return append(all, wanted{
 			Mount:  Mount{Point: a.Destination, Kind: Bind, Name: a.Destination},
 			source: a.Source, flags: a.Flags.Set | a.Flags.RecSet, rec: a.Recursive, recFlags: a.Flags.RecSet,
+			copyLink: a.CopySymlink,
 		})
 	}
 	for i := range slices.Backward(all) {

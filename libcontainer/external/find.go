@@ -52,6 +52,9 @@ func openRoot(pid int) (int, error) {
 // explain finds the mount that was wanted at a destination. One that is gone, because the
 // container unmounted it, is nothing to restore either.
 func (t *table) explain(w *wanted) {
+	if w.linkCopied() {
+		return
+	}
 	fd, err := inroot.Open(t.root, inroot.Path(w.Point), unix.O_PATH)
 	if err != nil {
 		return

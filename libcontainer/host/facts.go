@@ -7,12 +7,14 @@ import "slices"
 
 // Facts describes the machine and the user that run the container.
 type Facts struct {
-	Kernel  Version `json:"kernel"`
-	UID     uint32  `json:"uid"`     // effective user id of the runtime
-	GID     uint32  `json:"gid"`     // effective group id of the runtime
-	UserNS  bool    `json:"userns"`  // the runtime itself is in a user namespace other than the initial one
-	LastCap int     `json:"lastCap"` // highest capability number the kernel knows, capabilities(7)
-	Cgroup  Cgroup  `json:"cgroup"`
+	Kernel Version `json:"kernel"`
+	UID    uint32  `json:"uid"`    // effective user id of the runtime
+	GID    uint32  `json:"gid"`    // effective group id of the runtime
+	UserNS bool    `json:"userns"` // the runtime itself is in a user namespace other than the initial one
+	// NoSetgroups says that setgroups(2) is denied in that namespace, and so in all below it.
+	NoSetgroups bool   `json:"noSetgroups,omitempty"`
+	LastCap     int    `json:"lastCap"` // highest capability number the kernel knows, capabilities(7)
+	Cgroup      Cgroup `json:"cgroup"`
 	// Resctrl is where the resctrl file system is mounted, "" for nowhere. Only a config with
 	// linux.intelRdt makes it worth asking: Resctrl.
 	Resctrl string `json:"resctrl,omitempty"`

@@ -45,7 +45,10 @@ func ProbeSelf() (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.UserNS = !initial
+	if f.UserNS = !initial; f.UserNS {
+		denied, err := readFile("/proc/self/setgroups")
+		f.NoSetgroups = err == nil && bytes.HasPrefix(denied, []byte("deny"))
+	}
 	if f.NoFile, err = inheritedNoFile(); err != nil {
 		return nil, err
 	}

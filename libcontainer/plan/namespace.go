@@ -194,10 +194,11 @@ func (c *compiler) singleOwnID() bool {
 		len(g) == 1 && g[0].Size == 1 && g[0].HostID == c.Facts.GID
 }
 
-// denySetgroups reports whether the gid map is written without privilege, for which
-// the kernel demands that setgroups(2) be given up, user_namespaces(7).
+// denySetgroups reports whether setgroups(2) is given up: the gid map is written without
+// privilege, for which the kernel demands that, user_namespaces(7), or it was for the map
+// of the runtime's own user namespace.
 func (c *compiler) denySetgroups() bool {
-	return c.ns.isNew("user") && c.Facts.UID != 0 && c.singleOwnID()
+	return c.Facts.NoSetgroups || c.ns.isNew("user") && c.Facts.UID != 0 && c.singleOwnID()
 }
 
 func (c *compiler) oomScore() {
