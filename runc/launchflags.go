@@ -17,7 +17,7 @@ func launchFlags() []cli.Flag {
 		&cli.StringFlag{Name: "console-socket", Usage: "unix `SOCKET` that receives the master of the process's terminal"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix `SOCKET` that receives a pidfd of the process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the process id to `FILE`"},
-		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on, beside those of $LISTEN_FDS"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on (create and run: beside those of $LISTEN_FDS)"},
 	}
 }
 
