@@ -428,3 +428,27 @@ func TestNoSystemd(t *testing.T) {
 	r := e.Run("--systemd-cgroup", "run", "-b", e.Bundle("echo started", nil), e.ID("c"))
 	wantFailure(t, r, "--systemd-cgroup: systemd is not running")
 }
+
+// TestSystemdRestoreMakesAScope: what goes on after a checkpoint is in a scope of its own
+// again, with the limits of its config.
+func TestSystemdRestoreMakesAScope(t *testing.T) {
+	needSystemd(t)
+	harness.Need(t, harness.CRIU)
+	e := harness.New(t)
+	c := &checkpointed{&container{Env: e, t: t, id: e.ID("c"), bundle: e.Bundle(counting, limited)}, filepath.Join(t.TempDir(), "images")}
+	e.MustRun("--systemd-cgroup", "run", "-d", "-b", c.bundle, c.id)
+	c.counts()
+	n := c.checkpoint()
+	unit := "runc-" + c.id + ".scope"
+	wantNoUnit(t, unit)
+	c.succeed("--systemd-cgroup", "restore", "-d", "--image-path", c.images, "-b", c.bundle, c.id)
+	if m := c.counts(); m < n {
+		t.Errorf("it counted to %d before, and to %d after", n, m)
+	}
+	c.pid = c.State(c.id).Pid
+	equal(t, "cgroup", "/system.slice/"+unit, unified(t, c.pid))
+	equal(t, "MemoryMax", "67108864", show(t, unit, "MemoryMax"))
+	wantLimits(t, "after the restore", unified(t, c.pid))
+	c.MustRun("delete", "--force", c.id)
+	wantNoUnit(t, unit)
+}
