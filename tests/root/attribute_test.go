@@ -235,8 +235,13 @@ func TestMemoryPolicy(t *testing.T) {
 		"weighted interleave": {Mode: "MPOL_WEIGHTED_INTERLEAVE", Nodes: "0"},
 	} {
 		t.Run(want, func(t *testing.T) {
+			ask := func(s *specs.Spec) { s.Linux.MemoryPolicy = &p }
+			if _, err := os.Stat("/sys/kernel/mm/mempolicy/weighted_interleave"); err != nil && p.Mode == specs.MpolWeightedInterleave {
+				refuse(t, ask, "linux.memoryPolicy", "set_mempolicy", "invalid argument") // before Linux 6.9
+				return
+			}
 			e := harness.New(t)
-			bundle := e.Bundle(sleeper, func(s *specs.Spec) { s.Linux.MemoryPolicy = &p })
+			bundle := e.Bundle(sleeper, ask)
 			c := startIn(t, e, bundle)
 			equal(t, "init", strings.Fields(want)[0], strings.Fields(policyOf(t, c.pid))[0])
 			equal(t, "exec", policyOf(t, c.pid), policyOf(t, c.execed(nil)))
