@@ -109,7 +109,7 @@ func TestTmpcopyupOfDirectory(t *testing.T) {
 		{"with a mode of its own", "stat -c '%a %u:%g' /data; cat /data/file", "700 0:0\nx", copiedUp("mode=700")},
 		{"with an owner of its own", "stat -c '%u:%g' /data; cat /data/file", "9:8\nx", copiedUp("uid=9", "gid=8")},
 		{"read-only", "touch /data/new 2>/dev/null || cat /data/file", "x", copiedUp("ro")},
-		{"with a size and a policy", "cat /data/file; mount | grep ' /data ' | grep -o -e size=64k -e mpol=prefer:0", "x\nsize=64k\nmpol=prefer:0", copiedUp("size=64k", "mpol=prefer:0")},
+		{"with a size and a policy", "cat /data/file; mount | grep ' /data ' | tr ',)' '\\n' | grep -e size= -e mpol=", "x\nsize=64k\nmpol=prefer:0", copiedUp("size=64k", "mpol=prefer:0")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if strings.Contains(tc.name, "policy") {
