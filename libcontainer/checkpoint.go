@@ -91,7 +91,7 @@ func (d *dump) load() error {
 		return err
 	}
 	if status != Running && status != Paused {
-		return fmt.Errorf("container cannot be checkpointed in %s state", status)
+		return fault.ContainerNotRunning.Errorf("container cannot be checkpointed in %s state", status)
 	}
 	raw, err := d.dir.Config()
 	if err != nil {
@@ -193,7 +193,7 @@ func (d *dump) describeOutside(images int) error {
 	}
 	mounts, err := external.Find(d.st.Init.PID, in)
 	if err != nil {
-		return err
+		return fault.CRIUFailed.Of("", err)
 	}
 	for i := range mounts {
 		if m := &mounts[i]; m.Kind != "" {
@@ -201,7 +201,7 @@ func (d *dump) describeOutside(images int) error {
 		}
 	}
 	if err := external.SaveMounts(images, mounts); err != nil {
-		return err
+		return fault.FlagFailed.At("--image-path", err)
 	}
 	members, err := cgroup.FromState(d.st.CgroupPaths).PIDs()
 	if err != nil {
@@ -217,7 +217,7 @@ func (d *dump) describeOutside(images int) error {
 		}
 	}
 	if err := external.SaveDescriptors(images, keys); err != nil {
-		return err
+		return fault.FlagFailed.At("--image-path", err)
 	}
 	return d.describeNamespaces()
 }

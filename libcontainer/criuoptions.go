@@ -1,7 +1,6 @@
 package libcontainer
 
 import (
-	"fmt"
 	"path"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -71,12 +70,12 @@ func (o *CriuOptions) openDirs(log string, create bool) (*criuDirs, error) {
 func openDirectory(flag, path string, create bool) (int, error) {
 	if create {
 		if err := unix.Mkdir(path, 0o711); err != nil && err != unix.EEXIST {
-			return -1, fmt.Errorf("%s: mkdir %s: %w", flag, path, err)
+			return -1, fault.FlagFailed.Atf(flag, "mkdir %s: %w", path, err)
 		}
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("%s: open %s: %w", flag, path, err)
+		return -1, fault.FlagFailed.Atf(flag, "open %s: %w", path, err)
 	}
 	return fd, nil
 }
@@ -98,7 +97,7 @@ func (o *CriuOptions) reopen(d *criuDirs) error {
 		err = unix.Dup3(fd, dir.fd, unix.O_CLOEXEC)
 		_ = unix.Close(fd)
 		if err != nil {
-			return fmt.Errorf("%s: dup3: %w", dir.flag, err)
+			return fault.FlagFailed.Atf(dir.flag, "dup3: %w", err)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/criu"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
@@ -83,6 +84,12 @@ func (d *Diagnosis) read(err error) {
 		d.problem(fault.Unsupported, e.Field, e.What)
 	case *launch.Error:
 		d.note(launchCode(e), e.Field, e.Syscall())
+	case *UpdateError:
+		d.note("", e.Field, "")
+	case *criu.Error:
+		d.note(fault.CRIUFailed, "", "criu")
+	case *criu.MissingError:
+		d.note(fault.Unsupported, "", "criu")
 	case *cgroup.FileError:
 		d.note(fault.CgroupFailed, "", e.Syscall())
 	case *cgroup.NotEmptyError:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup/stats"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/resctrl"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
@@ -97,7 +98,7 @@ func (r *Runtime) watch(id string) (*watcher, error) {
 	pidfd, err := openInit(st.Init)
 	if err != nil {
 		if err == ErrNotRunning {
-			err = fmt.Errorf("container with id %s is not running", id)
+			err = fault.ContainerNotRunning.Errorf("container with id %s is not running", id)
 		}
 		return nil, err
 	}

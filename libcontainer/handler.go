@@ -24,7 +24,7 @@ func openHandler(p *plan.Plan) (*launch.Handler, error) {
 	for _, dir := range dirs {
 		h, err := launch.CopyHandler(path.Join(dir, name))
 		if err == nil || !errors.Is(err, unix.ENOENT) {
-			return h, fault.At(op.Field, err)
+			return h, fault.LaunchFailed.At(op.Field, err)
 		}
 	}
 	return nil, fault.Unsupported.Atf(op.Field, "%s is in none of %v: %w", name, dirs, unix.ENOENT)

@@ -70,10 +70,10 @@ func planSchemas(o *UpdateOptions, spec *specs.Spec, place *state.IntelRdt) (*sc
 			return nil
 		}
 		if root == "" || !there {
-			return &UpdateError{field, errors.New(missing)}
+			return &UpdateError{field, fault.Unsupported.Errorf("%s", missing)}
 		}
 		if place.Group == "" || spec.Linux == nil || spec.Linux.IntelRdt == nil {
-			return &UpdateError{field, errors.New(noIntelRdt)}
+			return &UpdateError{field, fault.Unsupported.Errorf(noIntelRdt)}
 		}
 		u.writes = append(u.writes, plan.Op{Field: field, Do: &plan.WriteSchemata{Group: place.Group, Lines: []string{schema}}})
 		return nil

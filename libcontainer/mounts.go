@@ -82,7 +82,7 @@ func (r *Runtime) mountChange(id, file string) (*mountChange, error) {
 	}
 	mounts, err := bundle.DecodeMounts(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fault.ConfigInvalid.Errorf("%s: %w", file, err)
 	}
 	if err := launch.ProtectExe(); err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (c *mountChange) takeBack(p *plan.Plan, cause error) error {
 	slices.Reverse(done)
 	c.in.Mounts = done
 	if err := c.run(plan.RemoveMounts(&c.in)); err != nil {
-		return fmt.Errorf("take back what was mounted before: %w", err)
+		return fault.LaunchFailed.Errorf("take back what was mounted before: %w", err)
 	}
 	return nil
 }

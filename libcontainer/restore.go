@@ -205,7 +205,7 @@ func (c *restoration) notified(n *criu.Notification) error {
 		return c.sendMaster(n.FD)
 	case "post-restore": // nothing in the container runs yet
 		if err := external.Verify(n.PID, c.images.sources, c.in.spec.Root.Readonly); err != nil {
-			return err
+			return fault.CRIUFailed.Of("", err)
 		}
 		return c.commit(p)
 	}

@@ -94,14 +94,14 @@ func (c *restoration) describeNamespaces() error {
 		case specs.PIDNamespace:
 			key = pidKey
 		case specs.CgroupNamespace, specs.TimeNamespace:
-			return fmt.Errorf("%s: CRIU can't join a %s namespace", field, n.Type)
+			return fault.Unsupported.Atf(field, "CRIU can't join a %s namespace", n.Type)
 		default:
 			c.opts.JoinNamespaces = append(c.opts.JoinNamespaces, criu.Pair{Key: criuNamespace(n.Type), Value: n.Path})
 			continue
 		}
 		file, err := os.Open(n.Path)
 		if err != nil {
-			return fmt.Errorf("%s: %w", field, err)
+			return fault.LaunchFailed.At(field, err)
 		}
 		c.opts.InheritFDs = append(c.opts.InheritFDs, criu.InheritedFD{Key: key, FD: criu.FirstFile + len(c.inherit)})
 		c.inherit = append(c.inherit, file)

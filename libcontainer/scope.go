@@ -40,7 +40,7 @@ func (c *creation) createScope(op *plan.Op, a *plan.CreateScope, p *launch.Proce
 	err := c.startScope(a, p)
 	if refused, ok := errors.AsType[*systemd.Error](err); ok {
 		if field := annotationIn(refused.Message, c.in.spec.Annotations); field != "" {
-			return fmt.Errorf("%s: %w", field, err)
+			return fault.CgroupFailed.At(field, err)
 		}
 	}
 	return fault.CgroupFailed.At(op.Field, err)

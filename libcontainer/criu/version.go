@@ -1,6 +1,10 @@
 package criu
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/gantry-containers/gantry/libcontainer/fault"
+)
 
 // Version is CRIU's: 31701 is 3.17.1.
 type Version int
@@ -21,7 +25,7 @@ func Installed() (Version, error) {
 // Need makes sure that CRIU is at least of a version; what is who asks for it.
 func (v Version) Need(least Version, what string) error {
 	if v < least {
-		return fmt.Errorf("%s needs criu %s or newer, this is %s", what, least, v)
+		return fault.Unsupported.Errorf("%s needs criu %s or newer, this is %s", what, least, v)
 	}
 	return nil
 }
@@ -43,7 +47,7 @@ func NeedFeature(f Feature, what string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if !resp.features[f] {
-		return fmt.Errorf("%s: criu and this kernel can't do that together (criu check --all says more)", what)
+		return fault.Unsupported.Errorf("%s: criu and this kernel can't do that together (criu check --all says more)", what)
 	}
 	return nil
 }

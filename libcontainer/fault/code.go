@@ -29,6 +29,7 @@ const (
 	HookFailed           Code = "hook-failed"
 	CgroupFailed         Code = "cgroup-failed"
 	LaunchFailed         Code = "launch-failed"
+	CRIUFailed           Code = "criu-failed"
 	Internal             Code = "internal"
 )
 
@@ -38,6 +39,6 @@ func Codes() []Code {
 		Usage, FlagFailed, IDInvalid, BundleUnreadable, ConfigInvalid, Unsupported, KernelTooOld,
 		ContainerExists, ContainerNotFound, ContainerNotRunning, ContainerRunning, ContainerPaused,
 		ContainerNotPaused, ContainerBusy, StateDamaged, StateFailed, ProgramNotFound,
-		ProgramNotExecutable, OOMKilled, InitDied, HookFailed, CgroupFailed, LaunchFailed, Internal,
+		ProgramNotExecutable, OOMKilled, InitDied, HookFailed, CgroupFailed, LaunchFailed, CRIUFailed, Internal,
 	}
 }

@@ -2,11 +2,11 @@ package launch
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/copyup"
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -40,7 +40,7 @@ func (p *Process) copyUp(op *plan.Op, a *plan.CopyUp) error {
 	}
 	copier, err := l.Run()
 	if err != nil {
-		return fmt.Errorf("%s: the process that copies: %w", op.Field, err)
+		return fault.LaunchFailed.Atf(op.Field, "the process that copies: %w", err)
 	}
 	defer unix.Close(copier.PIDFD)
 	status, err := copier.Wait()

@@ -10,6 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/criu/criutest"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/tests/harness"
 )
@@ -148,6 +149,25 @@ var mishaps = map[string]struct {
 	"processors that are not there": {
 		create(resources(specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}})),
 		failure{"cgroup-failed", "linux.resources.cpu.cpus", "write", "ERANGE"},
+	},
+	"processors that update cannot set": {
+		after("update --cpuset-cpus 4000"),
+		failure{"cgroup-failed", "--cpuset-cpus", "write", "ERANGE"},
+	},
+	"statistics of a stopped container": {after("events --stats", "kill"), failure{Code: "container-not-running"}},
+	"a CRIU that fails": {
+		func(e *harness.Env, id string) []string {
+			criutest.Install(e.T, "FAIL=dump")
+			return after("checkpoint --image-path "+e.T.TempDir())(e, id)
+		},
+		failure{Code: "criu-failed", Syscall: "criu"},
+	},
+	"a CRIU that is too old": {
+		func(e *harness.Env, id string) []string {
+			criutest.Install(e.T, "VERSION=3.1.0")
+			return after("checkpoint --image-path "+e.T.TempDir())(e, id)
+		},
+		failure{Code: "unsupported"},
 	},
 	"a mount without its source": {
 		create(func(s *specs.Spec) { s.Mounts = []specs.Mount{bind("/none/at/all", "/mnt")} }),
