@@ -99,7 +99,7 @@ func packagesOf(list []boot) []string {
 func (b *boot) script() string {
 	var s strings.Builder
 	for _, p := range b.packages {
-		fmt.Fprintf(&s, "cd %s/%s && test2json -t -p %s $PWD/vm.test -test.v=test2json -test.timeout=20m -test.run='%s' -test.skip='%s' </dev/null\n",
+		fmt.Fprintf(&s, "cd %s/%s && test2json -t -p %s $PWD/vm.test -test.v=test2json -test.timeout=40m -test.run='%s' -test.skip='%s' </dev/null\n",
 			treeTop, p, p, b.pattern, b.skip)
 	}
 	return s.String()
@@ -108,7 +108,7 @@ func (b *boot) script() string {
 // run boots the machine and reads what its tests say.
 func (b *boot) run(ctx context.Context, vm, stage string) (*results, error) {
 	r := &results{boot: b.name, out: os.Stdout, began: time.Now()}
-	args := append(slices.Clone(b.options), "--timeout", "30m", "--add", stage+":"+treeTop, "--", "env",
+	args := append(slices.Clone(b.options), "--timeout", "90m", "--add", stage+":"+treeTop, "--", "env",
 		"PATH="+treeTop+"/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"GANTRY_VM_HAS="+strings.Join(b.has, " "), "GANTRY_TEST_SLOW="+slow,
 		"GANTRY_PREBUILT="+treeTop+"/prebuilt", "sh", "-c", b.script())
