@@ -99,8 +99,9 @@ func (u unitLimits) write(p *plan.Plan) (func() error, error) {
 		return nil, errors.Join(&UpdateError{"linux.resources", err}, undo())
 	}
 	for _, w := range after {
-		if len(plan.Properties([]plan.WriteCgroup{*w})) == 0 {
-			continue // systemd leaves it alone
+		same := func(b *plan.WriteCgroup) bool { return b.Hierarchy == w.Hierarchy && b.File == w.File }
+		if !slices.ContainsFunc(before, same) {
+			continue // a file that only acts, as memory.reclaim
 		}
 		if err := u.set.Write(w); err != nil {
 			return nil, errors.Join(&UpdateError{"linux.resources", err}, undo())
