@@ -151,20 +151,17 @@ func (d *dump) describe() error {
 
 func (d *dump) describeParent() error {
 	parent := d.o.ParentPath
-	if d.o.PreDump || parent != "" {
-		if err := criu.NeedFeature(criu.MemoryTracking, "pre-dump"); err != nil {
-			return err
+	if parent != "" {
+		if st, err := os.Stat(path.Join(d.o.ImagePath, parent)); err != nil {
+			return fault.FlagFailed.At("--parent-path", err)
+		} else if !st.IsDir() {
+			return fault.FlagFailed.Atf("--parent-path", "%s: %w", parent, unix.ENOTDIR)
 		}
+		d.opts.ParentImage, d.opts.TrackMemory = parent, true
 	}
-	if parent == "" {
-		return nil
+	if d.o.PreDump || parent != "" {
+		return criu.NeedFeature(criu.MemoryTracking, "pre-dump")
 	}
-	if st, err := os.Stat(path.Join(d.o.ImagePath, parent)); err != nil {
-		return fault.FlagFailed.At("--parent-path", err)
-	} else if !st.IsDir() {
-		return fault.FlagFailed.Atf("--parent-path", "%s: %w", parent, unix.ENOTDIR)
-	}
-	d.opts.ParentImage, d.opts.TrackMemory = parent, true
 	return nil
 }
 

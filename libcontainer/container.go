@@ -2,8 +2,10 @@ package libcontainer
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
+	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -45,6 +47,17 @@ func statusOf(st *state.State) (Status, error) {
 		return Running, nil
 	}
 	return Created, nil
+}
+
+// trace tells the user what is about to be done, if anybody listens.
+func (r *Runtime) trace(p *plan.Plan) {
+	if r.Debug == nil {
+		return
+	}
+	for i := range p.Ops {
+		op := &p.Ops[i]
+		r.Debug(fmt.Sprintf("%s: %s [%s]", op.Actor, op.Do, op.Field))
+	}
 }
 
 // warn tells the user, if anybody listens.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/internal/bug"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/netdev"
@@ -19,6 +20,9 @@ import (
 
 // Create makes a container whose process waits for Start. On error nothing of it is left.
 func (r *Runtime) Create(o *CreateOptions) error {
+	if err := host.CheckKernel(); err != nil {
+		return err
+	}
 	if err := launch.ProtectExe(); err != nil {
 		return err
 	}
@@ -41,6 +45,7 @@ type creation struct {
 	// scope is the unit that systemd made; nil without one, and until then.
 	scope   *scope
 	oom     oomWatch
+	mounts  *hostMounts // nil for a container with a mount namespace
 	proc    *launch.Process
 	handler *launch.Handler // what executes the program in the kernel's place; nil without one
 	// devices are the host's network devices that were moved in; nil without any.
@@ -100,6 +105,9 @@ func (c *creation) build(start bool) error {
 		l.Console = c.tty.socket
 		l.ConsoleAnswers = c.tty.screen != nil
 		c.stop = append(c.stop, c.tty.closeSocket)
+	}
+	if c.mounts, err = watchHostMounts(c.in.plan, c.in.rootfs); err != nil {
+		return err
 	}
 	c.proc, err = l.Run()
 	switch {
@@ -195,11 +203,7 @@ func (c *creation) perform(op *plan.Op, p *launch.Process) error {
 		if err := c.save(p); err != nil {
 			return err
 		}
-		containerState, err := c.hookState(a, p)
-		if err != nil {
-			return err
-		}
-		return c.r.runHooks(c.in.spec.Hooks, a, containerState, p.PID, p.PIDFD)
+		return c.runHooks(a, p)
 	case *plan.MoveNetDevice:
 		return fault.LaunchFailed.At(op.Field, c.moveNetDevice(a, p))
 	case *plan.Commit:
@@ -257,7 +261,14 @@ func oomError() error {
 type oomWatch struct {
 	set    *cgroup.Set // nil when the container has no memory limit: nothing to ask
 	before uint64
+	tiny   bool // the limit is below execveNeeds
+	tight  bool // a kill is the limit's fault, not the program's: it is tiny, or nothing has run
 }
+
+// execveNeeds is more memory, in bytes, than execve needs where it can fail no more. A
+// process that is killed at once though it may have that much has run its program: how
+// that ends is told by its status, as ever.
+const execveNeeds = 1 << 20
 
 func watchOOM(spec *specs.Spec, set *cgroup.Set) oomWatch {
 	if set == nil || spec.Linux == nil || spec.Linux.Resources == nil || spec.Linux.Resources.Memory == nil {
@@ -267,7 +278,9 @@ func watchOOM(spec *specs.Spec, set *cgroup.Set) oomWatch {
 	if err != nil {
 		return oomWatch{}
 	}
-	return oomWatch{set, before}
+	limit := spec.Linux.Resources.Memory.Limit
+	tiny := limit != nil && *limit < execveNeeds
+	return oomWatch{set: set, before: before, tiny: tiny, tight: tiny}
 }
 
 func (w oomWatch) killed() bool {
@@ -275,13 +288,17 @@ func (w oomWatch) killed() bool {
 		return false
 	}
 	n, err := w.set.OOMKills()
-	return err == nil && n > w.before
+	if err == nil && n > w.before {
+		return true
+	}
+	// systemd removes a scope's cgroup when its last process has ended, and the count with it.
+	return w.tiny && w.set.Gone()
 }
 
 // killedInit reports whether a limit was too small for execve itself: the process is
 // killed after the point of no return, where it can report nothing.
 func (w oomWatch) killedInit(init state.Process) bool {
-	if !w.killed() {
+	if !w.tight || !w.killed() {
 		return false
 	}
 	pidfd, err := openInit(init)
@@ -302,6 +319,7 @@ func (c *creation) undo() error {
 	if c.proc != nil {
 		c.proc.Kill()
 	}
+	err = errors.Join(err, c.mounts.takeBack())
 	if c.set != nil {
 		err = errors.Join(err, c.r.removeCgroups(c.set, c.scope, true))
 	}

@@ -25,6 +25,9 @@ import (
 // Exec runs a further process in a running container. Detached it returns 0 once the
 // program runs, otherwise the program's exit status as Run does.
 func (r *Runtime) Exec(o *ExecOptions) (int, error) {
+	if err := host.CheckKernel(); err != nil {
+		return 0, err
+	}
 	if err := launch.ProtectExe(); err != nil {
 		return 0, err
 	}
@@ -33,7 +36,7 @@ func (r *Runtime) Exec(o *ExecOptions) (int, error) {
 		return 0, err
 	}
 	defer dir.Close()
-	e := &execution{r: r, o: o, st: st}
+	e := &execution{r: r, o: o, st: st, status: Running}
 	if err := e.checkStatus(); err != nil {
 		return 0, err
 	}
@@ -53,6 +56,9 @@ type execution struct {
 	proc   *specs.Process
 	filter *plan.Seccomp
 	set    *cgroup.Set
+	status Status // the container's, for a seccomp listener
+	hook   string // the program, where the process is a hook
+	stdio  []int  // nil for the runtime's own
 }
 
 func (e *execution) checkStatus() error {
@@ -79,24 +85,33 @@ func (e *execution) describe(dir *state.Dir) error {
 		return err
 	}
 	e.spec = spec
-	if e.facts, err = host.ProbeSelf(); err != nil {
+	if e.proc, err = e.process(); err != nil {
 		return err
 	}
-	e.facts.Cgroup = cgroupFacts(e.st.CgroupPaths)
-	if e.proc, err = e.process(); err != nil {
+	if err := e.probe(); err != nil {
 		return err
 	}
 	if problems := validate.Process(e.proc, "process", e.facts); len(problems) > 0 {
 		return &validate.Error{Problems: problems}
 	}
-	if plan.Labelled(e.proc, nil) {
-		e.facts.LSM = host.ProbeLSM()
-	}
 	if err := checkDescriptors(e.o.PreserveFDs); err != nil {
 		return err
 	}
 	e.filter, err = loadFilter(rawSeccomp, e.facts)
+	e.r.traceFilter(e.filter)
 	return err
+}
+
+// probe finds out what the plan must know of the machine.
+func (e *execution) probe() (err error) {
+	if e.facts, err = host.ProbeSelf(); err != nil {
+		return err
+	}
+	e.facts.Cgroup = cgroupFacts(e.st.CgroupPaths)
+	if plan.Labelled(e.proc, nil) {
+		e.facts.LSM = host.ProbeLSM()
+	}
+	return nil
 }
 
 // process is the process object: from a file, or the container's changed by the options.
@@ -168,8 +183,9 @@ func inherit(p, from *specs.Process) {
 	}
 }
 
-// withCaps adds capabilities to the sets that make them usable. Inheritable and ambient
-// sets stay as they are: CVE-2022-29162.
+// withCaps adds capabilities to the sets that make them usable. The inheritable set stays as
+// it is: CVE-2022-29162. One that is in it becomes ambient too, as in runc: else a user other
+// than root would not have it.
 func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabilities {
 	if len(extra) == 0 {
 		return base
@@ -180,6 +196,11 @@ func withCaps(base *specs.LinuxCapabilities, extra []string) *specs.LinuxCapabil
 	}
 	for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted} {
 		*set = slices.Concat(*set, extra)
+	}
+	for _, name := range extra {
+		if slices.Contains(caps.Inheritable, name) {
+			caps.Ambient = append(slices.Clip(caps.Ambient), name)
+		}
 	}
 	return &caps
 }
@@ -240,14 +261,17 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	if e.set, err = e.cgroups(); err != nil {
 		return nil, err
 	}
-	e.findHome()
+	if e.hook == "" {
+		e.findHome()
+	}
 	in := &plan.ExecInput{
 		Process: e.proc, Facts: e.facts, ID: e.o.ID, Seccomp: e.filter,
 		Namespaces: target.Namespaces, Rootfs: e.st.Rootfs, PreserveFDs: e.o.PreserveFDs,
-		Resctrl: joinOf(&e.st.IntelRdt),
+		Hook: e.hook, Resctrl: joinOf(&e.st.IntelRdt),
 	}
 	in.NoMknod = len(e.st.CgroupPaths) == 0 && plan.RestrictsDevices(e.spec)
 	in.DenySetgroups = e.facts.NoSetgroups || slices.Contains(target.Namespaces, "user") && deniesSetgroups(e.st.Init.PID)
+	in.KeepGroups = plan.KeepsGroups(e.st.Annotations)
 	if l := e.spec.Linux; l != nil {
 		in.UIDMappings, in.Personality, in.MemoryPolicy = l.UIDMappings, l.Personality, l.MemoryPolicy
 	}
@@ -261,7 +285,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 		CgroupProcs: e.cgroupProcs,
 		CgroupDir:   e.cgroupDir, CgroupElsewhere: e.initCgroup,
 		Perform: e.perform,
-		Target:  pidfd, Start: -1, Console: -1,
+		Target:  pidfd, Start: -1, Console: -1, Stdio: e.stdio,
 	}
 	if tty != nil {
 		l.Console, l.ConsoleAnswers = tty.socket, tty.screen != nil
@@ -269,6 +293,7 @@ func (e *execution) launch(tty *terminal) (*launch.Process, error) {
 	if l.Plan, err = plan.Exec(in); err != nil {
 		return nil, err
 	}
+	e.r.trace(l.Plan)
 	p, err := l.Run()
 	if errors.Is(err, unix.ESRCH) {
 		err = fault.ContainerNotRunning.Of("", err) // it ended just now
@@ -311,7 +336,7 @@ func (e *execution) findHome() {
 func (e *execution) perform(op *plan.Op, p *launch.Process) error {
 	switch a := op.Do.(type) {
 	case *plan.SendSeccompFD:
-		return sendListener(a, p, e.st, Running)
+		return sendListener(a, p, e.st, e.status)
 	case *plan.JoinResctrlGroup:
 		return fault.CgroupFailed.At(op.Field, resctrl.At(e.st.IntelRdt.Root).Join(a, p.PID))
 	case *plan.AttachToUnit:

@@ -53,7 +53,7 @@ func (e *execution) cgroups() (*cgroup.Set, error) {
 			}
 		}
 		if !found {
-			return nil, fault.Usage.Of("--cgroup", fmt.Errorf("--cgroup %q: the container has no cgroup for %s", arg, controllers))
+			return nil, fault.Usage.Of("--cgroup", fmt.Errorf("--cgroup %q: unknown controller %s: the container has no cgroup for it", arg, controllers))
 		}
 	}
 	return cgroup.FromState(paths), nil
@@ -74,7 +74,7 @@ func matchesControllers(hierarchy, controllers string) bool {
 func subCgroup(dir, sub string) (string, error) {
 	below := path.Join(dir, sub)
 	if below != dir && !strings.HasPrefix(below, dir+"/") {
-		return "", fault.Usage.Atf("--cgroup", "%s is not a sub cgroup path", sub)
+		return "", fault.Usage.Atf("--cgroup", "bad sub cgroup path %s", sub)
 	}
 	return below, nil
 }
@@ -97,7 +97,7 @@ func (e *execution) cgroupError(err error) error {
 	case err == nil:
 		return nil
 	case len(e.o.CgroupPaths) > 0:
-		return fault.CgroupFailed.At("--cgroup", err)
+		return fault.CgroupFailed.Atf("--cgroup", "adding pid of the process to cgroups: %w", err)
 	}
 	return fault.CgroupFailed.At("linux.cgroupsPath", err)
 }
@@ -106,7 +106,10 @@ func (e *execution) cgroupError(err error) error {
 // distributed its own: a v2 cgroup that hands on controllers can't have processes, and the
 // kernel answers EBUSY. There is no other place than what --cgroup names.
 func (e *execution) initCgroup(refused unix.Errno) (int, error) {
-	if refused != unix.EBUSY || len(e.o.CgroupPaths) > 0 {
+	switch {
+	case len(e.o.CgroupPaths) > 0:
+		return -1, e.cgroupError(refused)
+	case refused != unix.EBUSY:
 		return -1, refused
 	}
 	own, err := host.UnifiedCgroup(e.st.Init.PID)

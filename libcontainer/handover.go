@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -62,7 +63,8 @@ func sendPidfd(socket string, pidfd int) error {
 func sendListener(a *plan.SendSeccompFD, p *launch.Process, st *state.State, status Status) error {
 	fd, err := connect(a.ListenerPath)
 	if err != nil {
-		return &launch.Error{Field: "linux.seccomp.listenerPath", Op: a, Call: "connect", Errno: err}
+		// runc's words; its users look for them.
+		return fault.LaunchFailed.Atf("linux.seccomp.listenerPath", "failed to connect with seccomp agent %s: %w", a.ListenerPath, err)
 	}
 	defer unix.Close(fd)
 	msg := processState(p.PID, a.Metadata, st, status)

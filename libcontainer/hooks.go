@@ -34,28 +34,77 @@ func hooksOf(h *specs.Hooks, kind string) []specs.Hook {
 	}
 }
 
+// startHook starts the process of a hook.
+type startHook func(h *specs.Hook, stdio []int) (*launch.Process, error)
+
 // runHooks runs hooks in order, each with the container's state on stdin; the first that
-// fails ends it. Hooks of the container join the namespaces of its process.
-func (r *Runtime) runHooks(all *specs.Hooks, a *plan.RunHooks, containerState []byte, pid, pidfd int) error {
-	var target *launch.Target
-	if a.InContainer {
-		var err error
-		if target, err = launch.NewTarget(pid, pidfd); err != nil {
-			return err
-		}
-	}
-	for i := range hooksOf(all, a.Kind) {
-		h := &hooksOf(all, a.Kind)[i]
-		if err := launch.RunHook(h, containerState, target); err != nil {
-			return fault.HookFailed.Atf(fmt.Sprintf("hooks.%s[%d]", a.Kind, i), "error running hook %s: %w", h.Path, err)
+// fails ends it. runc's words are kept: its users look for them.
+func runHooks(all *specs.Hooks, kind string, containerState []byte, start startHook) error {
+	for i := range hooksOf(all, kind) {
+		if err := runHook(&hooksOf(all, kind)[i], containerState, start); err != nil {
+			return fault.HookFailed.Atf(fmt.Sprintf("hooks.%s[%d]", kind, i), "error running %s hook #%d: %w", kind, i, err)
 		}
 	}
 	return nil
 }
 
+func runHook(h *specs.Hook, containerState []byte, start startHook) error {
+	return launch.RunHook(h, containerState, func(stdio []int) (*launch.Process, error) { return start(h, stdio) })
+}
+
+// onHost starts a hook in the runtime's own namespaces.
+func onHost(h *specs.Hook, stdio []int) (*launch.Process, error) {
+	return launch.StartHook(h, stdio, nil, "")
+}
+
+// runHooks runs hooks of one kind for a container in the making.
+func (c *creation) runHooks(a *plan.RunHooks, p *launch.Process) error {
+	containerState, err := c.hookState(a, p)
+	if err != nil {
+		return err
+	}
+	start := onHost
+	switch a.Kind {
+	case "createContainer":
+		target, err := launch.NewTarget(p.PID, p.PIDFD)
+		if err != nil {
+			return err
+		}
+		start = func(h *specs.Hook, stdio []int) (*launch.Process, error) {
+			return launch.StartHook(h, stdio, target, c.in.rootfs)
+		}
+	case "startContainer":
+		start = c.r.inContainer(c.st, c.in.spec, c.in.filter)
+	}
+	return runHooks(c.in.spec.Hooks, a.Kind, containerState, start)
+}
+
+// inContainer starts hooks whose programs are the container's: each becomes what the
+// container's own process is about to be, with its user, rights, filter, cgroups and, if it
+// brings none along, environment.
+func (r *Runtime) inContainer(st *state.State, spec *specs.Spec, filter *plan.Seccomp) startHook {
+	return func(h *specs.Hook, stdio []int) (*launch.Process, error) {
+		proc := *spec.Process
+		proc.Args, proc.Terminal, proc.ConsoleSize, proc.ExecCPUAffinity = launch.HookArgs(h), false, nil, nil
+		e := &execution{
+			r: r, o: &ExecOptions{ID: st.ID}, st: st, status: Created, spec: spec, proc: &proc,
+			filter: filter, hook: h.Path, stdio: stdio,
+		}
+		if err := e.probe(); err != nil {
+			return nil, err
+		}
+		if h.Env == nil {
+			e.findHome()
+		} else {
+			proc.Env = h.Env
+		}
+		return e.launch(nil)
+	}
+}
+
 // poststart runs the hooks that follow the start of the user's program.
-func (r *Runtime) poststart(all *specs.Hooks, containerState []byte) error {
-	return r.runHooks(all, &plan.RunHooks{Kind: "poststart"}, containerState, 0, -1)
+func poststart(all *specs.Hooks, containerState []byte) error {
+	return runHooks(all, "poststart", containerState, onHost)
 }
 
 // poststop runs the hooks that follow the deletion. The container is gone whatever they
@@ -68,8 +117,8 @@ func (r *Runtime) poststop(config []byte, st *state.State) {
 	}
 	for i := range hooksOf(spec.Hooks, "poststop") {
 		h := &spec.Hooks.Poststop[i]
-		if err := launch.RunHook(h, ociState(st, Stopped), nil); err != nil {
-			r.warn(fmt.Sprintf("hooks.poststop[%d]: error running hook %s: %v", i, h.Path, err))
+		if err := runHook(h, ociState(st, Stopped), onHost); err != nil {
+			r.warn(fmt.Sprintf("hooks.poststop[%d]: error running poststop hook #%d: %v", i, i, err))
 		}
 	}
 }

@@ -32,6 +32,7 @@ type intake struct {
 	spec   *specs.Spec
 	facts  *host.Facts
 	plan   *plan.Plan
+	filter *plan.Seccomp // nil without one
 	start  bool
 }
 
@@ -53,11 +54,11 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := facts.CheckKernel(); err != nil {
-		return nil, err
-	}
 	if r.Driver == plan.DriverSystemd && !systemd.Booted() {
 		return nil, fault.Unsupported.At("--systemd-cgroup", systemd.ErrNotRunning)
+	}
+	if b.Spec.Root != nil {
+		plan.StripRootfs(b.Spec.Mounts, rootfsPath(dir, b.Spec.Root.Path))
 	}
 	if problems := validate.Spec(b.Spec, facts); len(problems) > 0 {
 		return nil, &validate.Error{Problems: problems}
@@ -84,12 +85,13 @@ func (r *Runtime) takeIn(o *CreateOptions, start bool) (*intake, error) {
 
 // compile makes the plan.
 func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error {
-	filter, err := loadFilter(rawSeccomp, in.facts)
-	if err != nil {
+	var err error
+	if in.filter, err = loadFilter(rawSeccomp, in.facts); err != nil {
 		return err
 	}
+	r.traceFilter(in.filter)
 	input := &plan.Input{
-		Spec: in.spec, Facts: in.facts, ID: o.ID, Bundle: in.dir, Rootfs: in.rootfs, Seccomp: filter,
+		Spec: in.spec, Facts: in.facts, ID: o.ID, Bundle: in.dir, Rootfs: in.rootfs, Seccomp: in.filter,
 		Start: in.start, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring,
 		PreserveFDs: o.PreserveFDs + o.ListenFDs, OptionalCgroups: r.Rootless && r.Driver == plan.DriverFiles && plan.CgroupsOptional(in.spec, in.facts),
 		Driver: r.Driver, UserManager: r.Driver == plan.DriverSystemd && userManager(in.facts),
@@ -99,8 +101,11 @@ func (in *intake) compile(r *Runtime, o *CreateOptions, rawSeccomp []byte) error
 			return fault.LaunchFailed.At("linux.rootfsPropagation", err)
 		}
 	}
-	in.plan, err = plan.Create(input)
-	return err
+	if in.plan, err = plan.Create(input); err != nil {
+		return err
+	}
+	r.trace(in.plan)
+	return nil
 }
 
 func (in *intake) newNamespace(kind specs.LinuxNamespaceType) bool {
@@ -130,10 +135,7 @@ func enterBundle(dir string) (string, error) {
 // checkRootfs makes sure that root.path is a directory and no symlink leads to it: the
 // path is used again, by name, when the child binds it.
 func checkRootfs(bundleDir, rootPath string) (string, error) {
-	rootfs := path.Clean(rootPath)
-	if !path.IsAbs(rootfs) {
-		rootfs = path.Join(bundleDir, rootfs)
-	}
+	rootfs := rootfsPath(bundleDir, rootPath)
 	fd, err := unix.Openat2(unix.AT_FDCWD, rootfs, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
 	})
@@ -148,6 +150,14 @@ func checkRootfs(bundleDir, rootPath string) (string, error) {
 		return "", fault.ConfigInvalid.Atf("root.path", "rootfs must not be the host's root")
 	}
 	return rootfs, nil
+}
+
+// rootfsPath is root.path made absolute.
+func rootfsPath(bundleDir, rootPath string) string {
+	if path.IsAbs(rootPath) {
+		return path.Clean(rootPath)
+	}
+	return path.Join(bundleDir, rootPath)
 }
 
 // checkProcBinds makes sure that what is bound on /proc is a procfs: an image's volume there
@@ -208,6 +218,10 @@ func loadFilter(raw []byte, facts *host.Facts) (*plan.Seccomp, error) {
 	f, err := seccomp.Load(raw, seccomp.CacheDir(uid, os.Getenv("XDG_RUNTIME_DIR")))
 	if err != nil {
 		return nil, err
+	}
+	const waits = unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	if f.Flags&waits != 0 && facts.Lacks(host.WaitKillable) && !seccomp.Takes(waits) {
+		return nil, fault.Unsupported.Atf("linux.seccomp.flags", "%s", host.WaitKillable.Needed())
 	}
 	if len(f.Instructions) == 0 {
 		return nil, nil //nolint:nilnil // a profile that says nothing

@@ -33,11 +33,6 @@ func (r *Runtime) Kill(id string, sig unix.Signal, all bool) error {
 	if all && len(st.CgroupPaths) == 0 && st.PrivatePID && sig != unix.SIGKILL {
 		return signalMembers(st, sig)
 	}
-	if !st.Started && st.PrivatePID && endsProcess(sig) {
-		// The kernel keeps from the first process of a pid namespace what it has no handler
-		// for, and one that waits for start has none, pid_namespaces(7).
-		sig = unix.SIGKILL
-	}
 	if err := signalInit(st.Init, sig); err != nil {
 		return err
 	}
@@ -45,16 +40,6 @@ func (r *Runtime) Kill(id string, sig unix.Signal, all bool) error {
 		return thaw(cgroups)
 	}
 	return nil
-}
-
-// endsProcess reports whether a user sends sig to end a process.
-func endsProcess(sig unix.Signal) bool {
-	switch sig {
-	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM:
-		return true
-	default:
-		return false
-	}
 }
 
 // signalInit sends sig to the very process, never to another that got its pid.

@@ -23,6 +23,9 @@ type Runtime struct {
 	Driver plan.Driver
 	// Warn receives what the user should know but what stops nothing; nil discards it.
 	Warn func(string)
+	// Debug receives what a new process is made by, a line for each operation of its plan; nil
+	// discards it. Values of environment variables are not among it.
+	Debug func(string)
 }
 
 // LaunchOptions is what create, run and exec share: how the new process meets its caller.

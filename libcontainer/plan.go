@@ -4,12 +4,16 @@ import (
 	"io"
 
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan/plandiff"
 )
 
 // Plan prints what Create would do for the bundle, in order, each step with the field of
 // config.json that it comes from. Nothing is changed but the working directory.
 func (r *Runtime) Plan(o *CreateOptions, w io.Writer, format string, showEnv bool) error {
+	if err := host.CheckKernel(); err != nil {
+		return err
+	}
 	in, err := r.takeIn(o, false)
 	if err != nil {
 		return err
@@ -30,6 +34,9 @@ func (r *Runtime) Plan(o *CreateOptions, w io.Writer, format string, showEnv boo
 // they are equal: the operations that were added, removed, changed or moved. Nothing is
 // changed but the working directory.
 func (r *Runtime) PlanDiff(before, after *CreateOptions, w io.Writer, format string, showEnv bool) (equal bool, err error) {
+	if err := host.CheckKernel(); err != nil {
+		return false, err
+	}
 	var sides [2]plandiff.Side
 	for i, o := range []*CreateOptions{before, after} {
 		in, err := r.takeIn(o, false)

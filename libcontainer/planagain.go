@@ -18,6 +18,7 @@ func (r *Runtime) plannedAgain(st *state.State, spec *specs.Spec) (*plan.Plan, e
 	if unix.Stat(r.Root+"/"+st.ID+"/"+state.NotifyDir, &notify) == nil {
 		prepareNotify(spec, r.Root, st.ID)
 	}
+	plan.StripRootfs(spec.Mounts, st.Rootfs)
 	in := &plan.Input{
 		Spec: spec, Facts: facts, ID: st.ID, Bundle: st.Bundle, Rootfs: st.Rootfs,
 		OptionalCgroups: st.Rootless && plan.CgroupsOptional(spec, facts), UserManager: st.UserUnit,

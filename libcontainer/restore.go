@@ -11,6 +11,7 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/criu"
 	"github.com/gantry-containers/gantry/libcontainer/external"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
@@ -32,6 +33,9 @@ type RestoreOptions struct {
 // cgroups and limits as its config.json has them, whose processes go on where they were.
 // Detached it returns 0 at once, otherwise what Run does. On error nothing of it is left.
 func (r *Runtime) Restore(o *RestoreOptions) (int, error) {
+	if err := host.CheckKernel(); err != nil {
+		return 0, err
+	}
 	if err := o.check(); err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
 )
 
@@ -13,6 +14,9 @@ import (
 // unless Keep is set, and returns the program's exit status, or 128 and the number of
 // the signal that ended it.
 func (r *Runtime) Run(o *CreateOptions) (int, error) {
+	if err := host.CheckKernel(); err != nil {
+		return 0, err
+	}
 	return r.runMade(o, func() (*creation, error) { return r.create(o, true) })
 }
 
@@ -33,7 +37,7 @@ func (r *Runtime) runMade(o *CreateOptions, launched func() (*creation, error)) 
 	if err != nil {
 		return 0, err
 	}
-	if err := r.poststart(c.in.spec.Hooks, ociState(c.st, Running)); err != nil {
+	if err := poststart(c.in.spec.Hooks, ociState(c.st, Running)); err != nil {
 		return 0, errors.Join(err, c.undo())
 	}
 	if o.Detach {

@@ -10,8 +10,8 @@ import (
 	"github.com/gantry-containers/gantry/libcontainer/bundle"
 	"github.com/gantry-containers/gantry/libcontainer/cgroup"
 	"github.com/gantry-containers/gantry/libcontainer/fault"
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
-	"github.com/gantry-containers/gantry/libcontainer/plan"
 	"github.com/gantry-containers/gantry/libcontainer/state"
 )
 
@@ -59,12 +59,12 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	if err != nil {
 		return err
 	}
-	spec, _, err := bundle.Decode(raw)
+	spec, rawSeccomp, err := bundle.Decode(raw)
 	if err != nil {
 		return err
 	}
 	if h := spec.Hooks; h != nil && len(h.StartContainer) > 0 {
-		if err := r.startContainerHooks(spec.Hooks, st); err != nil {
+		if err := r.startContainerHooks(spec, rawSeccomp, st); err != nil {
 			return errors.Join(err, killAndWait(st))
 		}
 	}
@@ -85,7 +85,9 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	oom := watchOOM(spec, cgroup.FromState(st.CgroupPaths))
 	err = launch.Start(socket, spec.Process.Args)
 	if errors.Is(err, launch.ErrVanished) {
-		oom.before = 0 // it may have been killed while it waited, before we counted
+		// It may have been killed while it waited, before we counted; and by any limit: the
+		// program has not run.
+		oom.before, oom.tight = 0, true
 	}
 	if (err == nil || errors.Is(err, launch.ErrVanished)) && oom.killedInit(st.Init) {
 		return oomError()
@@ -96,7 +98,7 @@ func (r *Runtime) start(dir *state.Dir, st *state.State, notifySocket string) er
 	if err := unix.Unlinkat(dir.FD(), state.StartSocket, 0); err != nil && err != unix.ENOENT {
 		return fault.StateFailed.Errorf("remove start socket: %w", err)
 	}
-	if err := r.poststart(spec.Hooks, ociState(st, Running)); err != nil {
+	if err := poststart(spec.Hooks, ociState(st, Running)); err != nil {
 		return errors.Join(err, killAndWait(st))
 	}
 	return r.awaitReady(dir, st, notify)
@@ -124,18 +126,20 @@ func (r *Runtime) awaitReady(dir *state.Dir, st *state.State, notify *notifier) 
 	return nil
 }
 
-func (r *Runtime) startContainerHooks(hooks *specs.Hooks, st *state.State) error {
-	pidfd, err := openInit(st.Init)
+func (r *Runtime) startContainerHooks(spec *specs.Spec, rawSeccomp []byte, st *state.State) error {
+	facts, err := host.ProbeSelf()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(pidfd)
+	filter, err := loadFilter(rawSeccomp, facts)
+	if err != nil {
+		return err
+	}
 	containerState, err := insideState(st, Created)
 	if err != nil {
 		return err
 	}
-	a := &plan.RunHooks{Kind: "startContainer", InContainer: true, Count: len(hooks.StartContainer)}
-	return r.runHooks(hooks, a, containerState, st.Init.PID, pidfd)
+	return runHooks(spec.Hooks, "startContainer", containerState, r.inContainer(st, spec, filter))
 }
 
 // listenStart makes the socket on which the container waits. Its path goes through the

@@ -43,6 +43,7 @@ func TestMissingMountOptionsAreMissing(t *testing.T) {
 // able is a machine and user that can have every feature.
 func able() *host.Facts {
 	return &host.Facts{
+		Kernel:  host.Version{Major: 6, Minor: 1},
 		LSM:     host.LSM{AppArmor: true, SELinux: true},
 		Resctrl: "/sys/fs/resctrl",
 		Cgroup: host.Cgroup{Mode: host.CgroupV2, Hierarchies: []host.Hierarchy{
@@ -72,7 +73,7 @@ func TestFeaturesAreTrue(t *testing.T) {
 		"eth7": {l.NetDevices.Enabled, func(s *specs.Spec) {
 			s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth7": {}}
 		}},
-		"map the owners of /m": {l.MountExtensions.IDMap.Enabled, func(s *specs.Spec) {
+		"bind /m on /m, map the owners": {l.MountExtensions.IDMap.Enabled, func(s *specs.Spec) {
 			s.Mounts = []specs.Mount{{
 				Destination: "/m", Source: "/m", Options: []string{"bind", "idmap"}, UIDMappings: mappings, GIDMappings: mappings,
 			}}
@@ -115,7 +116,7 @@ func TestMemoryPolicyIsTrue(t *testing.T) {
 func planMount(option string) (passed bool, err error) {
 	spec := exampleSpec()
 	spec.Mounts = []specs.Mount{{Destination: "/m", Type: "tmpfs", Source: "/m", Options: []string{option}}}
-	p, err := plan.Create(&plan.Input{Spec: spec, Facts: &host.Facts{Cgroup: host.Cgroup{Mode: host.CgroupNone}, UID: 1}, ID: "c", Bundle: "/b", Rootfs: "/b/r"})
+	p, err := plan.Create(&plan.Input{Spec: spec, Facts: &host.Facts{Kernel: able().Kernel, Cgroup: host.Cgroup{Mode: host.CgroupNone}, UID: 1}, ID: "c", Bundle: "/b", Rootfs: "/b/r"})
 	if err != nil {
 		return false, err
 	}

@@ -19,7 +19,7 @@ const defaultRoot = "/run/runc"
 
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		boolFlag("log more, and warnings in JSON logs too", "debug"),
+		boolFlag("log every operation of a new process, and warnings in JSON logs too", "debug"),
 		&cli.StringFlag{Name: "log", Usage: "append the log to `FILE` (default: stderr)"},
 		&cli.StringFlag{Name: "log-level", Value: "warning", Usage: "log no more than `error`, warning or debug"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text` or json"},
@@ -85,6 +85,9 @@ func (p *program) openLog(c *cli.Context) error {
 		p.log.debug = true
 	default:
 		return fault.Usage.Atf("--log-level", "%q is not error, warning or debug", level)
+	}
+	if p.log.debug {
+		p.runtime.Debug = p.log.trace
 	}
 	return p.log.open(c.String("log"))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -37,6 +38,11 @@ func (l *logger) open(path string) error {
 // that is not stderr, as a plain line there. In JSON it says also what a program may
 // branch on (docs/errors.md).
 func (l *logger) failure(err error) {
+	var spoken *spokenError
+	if l.fd == 0 && !l.json && errors.As(err, &spoken) {
+		_ = writeAll(unix.Stderr, []byte(spoken.line+"\n"))
+		return
+	}
 	msg := oneLine(err)
 	var more []byte
 	if l.json {
@@ -55,6 +61,9 @@ func (l *logger) warning(msg string) {
 		l.write("warning", msg, nil)
 	}
 }
+
+// trace adds what only --debug asks for.
+func (l *logger) trace(msg string) { l.write("debug", msg, nil) }
 
 // write adds a line to the log; more are further members of the object in JSON.
 func (l *logger) write(level, msg string, more []byte) {

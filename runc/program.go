@@ -71,7 +71,7 @@ func (p *program) app(only string) *cli.App {
 	return &cli.App{
 		Name:        "runc",
 		HelpName:    "runc",
-		Usage:       "run containers as the Open Container Initiative specifies them",
+		Usage:       "Open Container Initiative runtime",
 		Description: appDescription,
 		Version:     version,
 		// The slices of flags are one value per flag: --env A=1,2 is one variable.

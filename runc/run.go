@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/gantry-containers/gantry/libcontainer"
 )
 
 func (p *program) runCommand() *cli.Command {
@@ -35,8 +37,13 @@ func (p *program) runContainer(c *cli.Context) error {
 		options.NoSubreaper = c.Bool("no-subreaper")
 		p.status, err = p.runtime.Run(options)
 	}
-	if err != nil {
-		return fmt.Errorf(compatRunFailed, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	line := libcontainer.NotExecuted(err)
+	err = fmt.Errorf(compatRunFailed, err)
+	if line != "" && !c.Bool("detach") { // in runc it is the container's own process that says it, on its stderr
+		return &spokenError{err, line}
+	}
+	return err
 }

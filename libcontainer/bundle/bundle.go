@@ -9,6 +9,9 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -65,6 +68,32 @@ func LoadAs(dir, file string) (*Bundle, error) {
 	return &Bundle{Dir: abs, Spec: spec, Raw: raw, RawSeccomp: seccomp}, nil
 }
 
-// ReadFile reads a JSON file that a user named, under the same rules as config.json: a
-// regular file of at most MaxConfigSize bytes.
-func ReadFile(path string) ([]byte, error) { return readConfig(path) }
+// ReadFile reads a JSON file that a user named, under the same rules as config.json: at most
+// MaxConfigSize bytes. Other than that one it may be a pipe, such as a shell's <(command).
+func ReadFile(path string) ([]byte, error) {
+	if isPipe(path) {
+		return readPipe(path)
+	}
+	return readConfig(path)
+}
+
+func isPipe(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
+}
+
+func readPipe(path string) ([]byte, error) {
+	pipe, err := os.Open(path)
+	if err != nil {
+		return nil, fault.BundleUnreadable.Errorf("%w", err)
+	}
+	defer pipe.Close()
+	b, err := io.ReadAll(io.LimitReader(pipe, MaxConfigSize+1))
+	switch {
+	case err != nil:
+		return nil, fault.BundleUnreadable.Errorf("%w", err)
+	case len(b) > MaxConfigSize:
+		return nil, fault.BundleUnreadable.Errorf("%s: more than the limit of %d bytes", path, MaxConfigSize)
+	}
+	return b, nil
+}

@@ -2,10 +2,13 @@ package cgroup
 
 import (
 	"errors"
+	"path"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/libcontainer/host"
 )
 
 // FileError is a refused operation on one file or directory of a cgroup.
@@ -17,10 +20,14 @@ type FileError struct {
 }
 
 func (e *FileError) Error() string {
+	what := e.Op + " " + e.Path
 	if e.Value != "" {
-		return e.Op + " " + e.Value + " to " + e.Path + ": " + e.Err.Error()
+		what = e.Op + " " + e.Value + " to " + e.Path
 	}
-	return e.Op + " " + e.Path + ": " + e.Err.Error()
+	if x, known := host.CgroupFile(path.Base(e.Path)); known && e.Err == unix.ENOENT {
+		what += ": " + x.Needed()
+	}
+	return what + ": " + e.Err.Error()
 }
 
 // Unwrap gives the errno.

@@ -21,7 +21,7 @@ func (s *Set) JoinFDs(hierarchies []string) ([]int, error) {
 			fds = append(fds, -1)
 			continue
 		}
-		fd, err := open(g.dir+"/cgroup.procs", unix.O_WRONLY)
+		fd, err := open(g.dir+"/"+g.joinFile(), unix.O_WRONLY)
 		if err != nil {
 			closeAll(fds)
 			return nil, err
@@ -29,6 +29,16 @@ func (s *Set) JoinFDs(hierarchies []string) ([]int, error) {
 		fds = append(fds, fd)
 	}
 	return fds, nil
+}
+
+// joinFile is where a process with a single thread moves itself. In v1 it is tasks, which moves the thread that
+// writes "0": the kernel then need not keep all processes from forking meanwhile, for which it first waits 10 to 15 ms
+// (cgroup_procs_write_start in kernel/cgroup/cgroup.c). cgroup v2 has no such file for it.
+func (g *group) joinFile() string {
+	if g.hierarchy == "" {
+		return "cgroup.procs"
+	}
+	return "tasks"
 }
 
 // DirFD opens the container's v2 cgroup for CLONE_INTO_CGROUP, clone(2). The

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,9 +94,15 @@ func place(t *testing.T, hierarchies ...string) []plan.Cgroup {
 		mount := hierarchy(t, name)
 		cgs = append(cgs, plan.Cgroup{Hierarchy: name, Mount: mount, Path: path + "/" + filepath.Base(t.Name())})
 		t.Cleanup(func() {
-			if err := removeTree(mount + path); err != nil {
-				t.Error(err)
+			err := removeTree(mount + path)
+			for range 500 { // A process that was killed leaves its cgroup when it has been taken apart.
+				if err == nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+				err = removeTree(mount + path)
 			}
+			t.Error(err)
 		})
 	}
 	return cgs

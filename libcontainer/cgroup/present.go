@@ -55,6 +55,7 @@ func (s *Set) Present() plan.Present {
 			now.Quota = int64(quota)
 		}
 		now.Period = g.number("cpu.cfs_period_us", 0)
+		now.RTPeriod = g.number("cpu.rt_period_us", 0)
 		now.Idle = g.number("cpu.idle", 0) == 1
 	}
 	if len(s.groups) == 1 && s.v2() != nil {

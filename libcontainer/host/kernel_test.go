@@ -18,6 +18,15 @@ func TestParseVersion(t *testing.T) {
 		{"6.1.0-18-amd64", Version{6, 1}, true},
 		{"5.10", Version{5, 10}, true},
 		{"6.18-rc1", Version{6, 18}, true},
+		{"4.19.0-27-amd64", Version{4, 19}, true},
+		{"5.10.0-30-amd64", Version{5, 10}, true},
+		{"6.18.5+", Version{6, 18}, true},
+		{"5.9-rc1", Version{5, 9}, true},
+		{"5.10+", Version{5, 10}, true},
+		{"5.15.167.4-microsoft-standard-WSL2", Version{5, 15}, true},
+		{"3.10.0-1160.119.1.el7.x86_64", Version{3, 10}, true},
+		{"6.6.31+rpt-rpi-2712", Version{6, 6}, true},
+		{"2.6.78", Version{2, 6}, true}, // what setarch --uname-2.6 makes of 6.18
 		{"4.18.0-553.el8", Version{4, 18}, true},
 		{"123456789.0.0", Version{123456789, 0}, true},
 		{"99999999999.1", Version{}, false},
@@ -41,6 +50,7 @@ func TestCheckKernel(t *testing.T) {
 		ok     bool
 	}{
 		{Version{5, 9}, false},
+		{Version{2, 6}, false},
 		{Version{4, 19}, false},
 		{Version{}, false},
 		{Version{5, 10}, true},

@@ -55,6 +55,16 @@ func ProbeSelf() (*Facts, error) {
 	return f, nil
 }
 
+// CheckKernel refuses to go on under a kernel older than 5.10, wrapping ErrKernel, before
+// anything else is asked of it.
+func CheckKernel() error {
+	v, err := kernelVersion()
+	if err != nil {
+		return err
+	}
+	return (&Facts{Kernel: v}).CheckKernel()
+}
+
 func kernelVersion() (Version, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

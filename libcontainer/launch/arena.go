@@ -64,6 +64,7 @@ func (a *arena) free() {
 }
 
 func (a *arena) code() uintptr      { return a.base + sharedSize }
+func (a *arena) dying() uintptr     { return a.code() + maxLoop }
 func (a *arena) firstStep() uintptr { return a.code() + codeSize }
 func (a *arena) firstData() uintptr { return a.firstStep() + stepsSize }
 func (a *arena) end() uintptr       { return a.base + arenaSize }

@@ -77,6 +77,9 @@ func TestBranches(t *testing.T) {
 	device := &plan.MakeDevice{Device: plan.Device{Path: "/dev/x", Type: 'c', Major: 1, Minor: 3, UID: 7}}
 	mask := &plan.MaskPath{Path: "/p"}
 	bind := &plan.BindMount{Destination: "/a/b", Source: "/src"}
+	unreachable := &plan.BindMount{Destination: "/a", Source: "/src", ByRuntime: true}
+	inside := &plan.BindMount{Destination: "/a", Source: "/b/r/src", SourceInRoot: "/src", ByRuntime: true}
+	flagged := &plan.BindMount{Destination: "/a", Source: "/src", Flags: plan.MountFlags{Set: plan.NoDev}}
 	dir := &plan.MakeDir{Path: "/a/b"}
 	program := &plan.FindProgram{Name: "sh", Path: "/one::/two"}
 	byPath := &plan.FindProgram{Name: "./sh", Path: "/one"}
@@ -145,6 +148,31 @@ func TestBranches(t *testing.T) {
 			"a target that can't be made", bind,
 			answers{"openat2 a/b": {missing}},
 			"open_tree /src, openat2 a/b: ENOENT, openat ., mkdirat a, openat2 a, mkdirat b, openat2 a/b: ENOENT, write, read, openat2 a/b fails: ENOENT",
+		},
+
+		{"a source that a mapped root can reach", unreachable, nil, "open_tree /src, openat2 a, move_mount"},
+		{
+			"a source that a mapped root can't reach is opened by the runtime", unreachable,
+			answers{"open_tree /src": {unix.EACCES}},
+			"open_tree /src: EACCES, openat2 /, write, recvmsg, open_tree, openat2 a, move_mount",
+		},
+		{"a source that is missing", unreachable, answers{"open_tree /src": {missing}}, "open_tree /src fails: ENOENT"},
+		{"a source in the root", inside, nil, "openat2 src, open_tree, openat2 a, move_mount"},
+		{
+			"one that a mapped root can't reach", inside,
+			answers{"openat2 src": {unix.EACCES}},
+			"openat2 src: EACCES, write, recvmsg, open_tree, openat2 a, move_mount",
+		},
+		{"attributes that may be changed", flagged, nil, "open_tree /src, mount_setattr, openat2 a, move_mount"},
+		{
+			"locked ones are kept", flagged,
+			answers{"mount_setattr": {unix.EPERM, 0}},
+			"open_tree /src, mount_setattr: EPERM, mount_setattr, openat2 a, move_mount",
+		},
+		{
+			"or it is an error", flagged,
+			answers{"mount_setattr": {unix.EPERM}},
+			"open_tree /src, mount_setattr: EPERM, mount_setattr fails: EPERM",
 		},
 
 		{"a directory that exists", dir, nil, "openat2 a/b"},

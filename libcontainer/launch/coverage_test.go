@@ -89,7 +89,7 @@ func TestEveryOperationIsCarriedOut(t *testing.T) {
 		}
 	}
 	seen := make(map[string]bool)
-	plans := []*plan.Plan{hookPlan(&specs.Hook{Path: "/h"}, &Target{Namespaces: []string{"pid", "mount"}})}
+	plans := []*plan.Plan{hookPlan(&specs.Hook{Path: "/h"}, &Target{Namespaces: []string{"pid", "mount"}}, "/bundle/rootfs")}
 	for _, c := range plantest.Load(t, "../plan/testdata") {
 		if p, err := c.Plan(); err == nil {
 			plans = append(plans, p)

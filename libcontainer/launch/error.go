@@ -3,10 +3,12 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/host"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -25,7 +27,22 @@ var ErrShort = errors.New("connection closed")
 // ErrVanished says that the child ended without a report: killed, or out of memory.
 var ErrVanished = errors.New("container init ended before it ran the program")
 
-func (e *Error) Error() string {
+func (e *Error) Error() string { return mounting(e.Op) + e.text() }
+
+// mounting is how runc begins to tell of a bind mount of a container in the making that failed:
+// its users look for it.
+func mounting(do plan.Action) string {
+	a, ok := do.(*plan.BindMount)
+	if !ok || a.NoSymlinks || a.Remount { // in a container that runs, or no mount
+		return ""
+	}
+	return fmt.Sprintf("unable to start container process: error during container init: error mounting %q to rootfs at %q: ", a.Source, a.Destination)
+}
+
+func (e *Error) text() string {
+	if x, young := e.feature(); young {
+		return e.Field + ": " + e.Op.String() + ": " + e.Call + ": " + x.Needed() + ": " + e.Errno.Error()
+	}
 	switch op := e.Op.(type) {
 	case *plan.FindProgram:
 		return e.Field + ": " + programError(op.Name, e.Errno)
@@ -83,11 +100,30 @@ func (e *Error) attribute(file string) string {
 func schedulerRight(policy string) string {
 	switch policy {
 	case "SCHED_DEADLINE":
-		return "needs CAP_SYS_NICE and a cpuset of all CPUs (linux.resources.cpu.cpus)"
+		return "needs CAP_SYS_NICE, and this process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)"
 	case "SCHED_FIFO", "SCHED_RR":
 		return "needs CAP_SYS_NICE, and on cgroup v1 a real-time runtime (linux.resources.cpu.realtimeRuntime)"
 	}
 	return "needs CAP_SYS_NICE"
+}
+
+// feature is what an older kernel would refuse in this way.
+func (e *Error) feature() (x host.Feature, young bool) {
+	switch op := e.Op.(type) {
+	case *plan.Mount:
+		return host.OverlayInUserNS, op.Type == "overlay" && errors.Is(e.Errno, unix.EPERM)
+	case *plan.SetMemoryPolicy:
+		switch {
+		case !errors.Is(e.Errno, unix.EINVAL):
+		case op.Mode == host.WeightedInterleave.Name:
+			return host.WeightedInterleave, true
+		case op.Mode == host.PreferredMany.Name:
+			return host.PreferredMany, true
+		case slices.Contains(op.Flags, host.NUMABalancing.Name):
+			return host.NUMABalancing, true
+		}
+	}
+	return x, false
 }
 
 func (e *Error) Unwrap() error { return e.Errno }
@@ -99,9 +135,13 @@ func (e *Error) Syscall() string {
 }
 
 // programError words a program that can't be found as Go's os/exec does: dockerd and
-// podman read it (docs/decisions/0008). There, what a file lacks is told without "stat".
+// podman read it (docs/decisions/0008). There, what a file lacks is told without "stat". A
+// directory gets the errno of execve(2), too, which is the one that podman looks for.
 func programError(name string, errno error) string {
-	if errors.Is(errno, unix.EACCES) || errors.Is(errno, unix.EISDIR) {
+	switch {
+	case errors.Is(errno, unix.EISDIR):
+		return fmt.Sprintf("exec: %q: %v: %v", name, errno, unix.EACCES)
+	case errors.Is(errno, unix.EACCES):
 		return fmt.Sprintf("exec: %q: %v", name, errno)
 	}
 	for _, c := range name {

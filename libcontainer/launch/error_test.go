@@ -26,6 +26,30 @@ func TestErrorTexts(t *testing.T) {
 			&Error{Field: "mounts[3]", Op: &plan.Mount{Type: "tmpfs", Destination: "/dev/shm"}, Call: "mount", Errno: unix.EINVAL},
 			"mounts[3]: mount tmpfs on /dev/shm: mount: invalid argument",
 		},
+		{
+			"a memory policy of a younger kernel",
+			&Error{
+				Field: "linux.memoryPolicy", Op: &plan.SetMemoryPolicy{Mode: "MPOL_BIND", Flags: []string{"MPOL_F_NUMA_BALANCING"}},
+				Call: "set_mempolicy", Errno: unix.EINVAL,
+			},
+			"linux.memoryPolicy: set memory policy MPOL_BIND with MPOL_F_NUMA_BALANCING: set_mempolicy: MPOL_F_NUMA_BALANCING needs Linux 5.12: invalid argument",
+		},
+		{
+			"overlay without the right",
+			&Error{Field: "mounts[3]", Op: &plan.Mount{Type: "overlay", Destination: "/o"}, Call: "mount", Errno: unix.EPERM},
+			"mounts[3]: mount overlay on /o: mount: overlay in a user namespace needs Linux 5.11: operation not permitted",
+		},
+		{
+			"a bind mount, as runc begins",
+			&Error{Field: "mounts[3]", Op: &plan.BindMount{Source: "/a", Destination: "/b"}, Call: "mount_setattr", Errno: unix.EPERM},
+			`unable to start container process: error during container init: error mounting "/a" to rootfs at "/b": ` +
+				"mounts[3]: bind /a on /b: mount_setattr: operation not permitted",
+		},
+		{
+			"a bind mount in a running container",
+			&Error{Field: "mounts[3]", Op: &plan.BindMount{Source: "/a", Destination: "/b", NoSymlinks: true}, Call: "open_tree", Errno: unix.ENOENT},
+			"mounts[3]: bind /a on /b: open_tree: no such file or directory",
+		},
 		{"no operation", &Error{Field: "linux.seccomp", Call: "seccomp", Errno: unix.EACCES}, "linux.seccomp: seccomp: permission denied"},
 		{
 			"a peer that is gone",

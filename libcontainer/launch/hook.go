@@ -16,10 +16,10 @@ import (
 // maxHookOutput is how much of a failed hook's output an error quotes, in bytes.
 const maxHookOutput = 4096
 
-// RunHook runs a hook with the container's state on stdin, and waits for it. The hook
-// joins the target's namespaces, or stays in the runtime's own without one. A hook that fails, or outlives its timeout and is killed, is an error that quotes what it
-// wrote.
-func RunHook(h *specs.Hook, containerState []byte, target *Target) error {
+// RunHook runs a hook with the container's state on stdin, and waits for it. launched starts
+// its process with these descriptors as stdio. A hook that fails, or outlives its timeout and
+// is killed, is an error that quotes what it wrote.
+func RunHook(h *specs.Hook, containerState []byte, launched func(stdio []int) (*Process, error)) error {
 	stdin, err := memfd("hook-stdin", containerState)
 	if err != nil {
 		return err
@@ -30,11 +30,7 @@ func RunHook(h *specs.Hook, containerState []byte, target *Target) error {
 		return err
 	}
 	defer unix.Close(output)
-	l := &Launch{Plan: hookPlan(h, target), Target: -1, Start: -1, Console: -1, Stdio: []int{stdin, output, output}}
-	if target != nil {
-		l.Target = target.PIDFD
-	}
-	p, err := l.Run()
+	p, err := launched([]int{stdin, output, output})
 	if err != nil {
 		return err
 	}
@@ -49,8 +45,18 @@ func RunHook(h *specs.Hook, containerState []byte, target *Target) error {
 	return fmt.Errorf("%s%s", describe(status), quote(output))
 }
 
+// StartHook starts a hook in the runtime's namespaces, or, with a target, in those of a
+// container that is being made, as its root, in the directory dir of its mount namespace.
+func StartHook(h *specs.Hook, stdio []int, target *Target, dir string) (*Process, error) {
+	l := &Launch{Plan: hookPlan(h, target, dir), Target: -1, Start: -1, Console: -1, Stdio: stdio}
+	if target != nil {
+		l.Target = target.PIDFD
+	}
+	return l.Run()
+}
+
 // hookPlan is the plan of a hook: as that of exec, it enters the pid namespace last.
-func hookPlan(h *specs.Hook, target *Target) *plan.Plan {
+func hookPlan(h *specs.Hook, target *Target, dir string) *plan.Plan {
 	p := &plan.Plan{}
 	add := func(do plan.Action) { p.Ops = append(p.Ops, plan.Op{Actor: plan.Child, Field: "hooks", Do: do}) }
 	p.Ops = append(p.Ops, plan.Op{Actor: plan.Runtime, Field: "hooks", Do: &plan.Clone{}})
@@ -59,6 +65,11 @@ func hookPlan(h *specs.Hook, target *Target) *plan.Plan {
 		add(&plan.SealExe{})
 		add(&plan.Undumpable{})
 		add(&plan.JoinContainer{Types: target.Namespaces})
+		if target.has("user") {
+			add(&plan.BecomeRoot{})
+		}
+		add(&plan.ChangeDir{Path: dir, AsRoot: true})
+		add(&plan.ChangeDir{Path: dir})
 	}
 	add(&plan.ResetSignals{})
 	add(&plan.FindProgram{Name: h.Path})
@@ -66,15 +77,19 @@ func hookPlan(h *specs.Hook, target *Target) *plan.Plan {
 		add(&plan.Fork{})
 	}
 	env := h.Env
-	if env == nil {
+	if env == nil && target == nil {
 		env = os.Environ() // as runc: many hooks are written for it
 	}
-	args := h.Args
-	if len(args) == 0 {
-		args = []string{h.Path}
-	}
-	add(&plan.Execute{Args: args, Env: env})
+	add(&plan.Execute{Args: HookArgs(h), Env: env})
 	return p
+}
+
+// HookArgs are a hook's arguments, of which the first is its name.
+func HookArgs(h *specs.Hook) []string {
+	if len(h.Args) == 0 {
+		return []string{h.Path}
+	}
+	return h.Args
 }
 
 // waitAtMost waits for the end; after the timeout in seconds, if any, it kills.

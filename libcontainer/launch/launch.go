@@ -45,9 +45,11 @@ type Launch struct {
 	exe          int
 	sealed       bool // the runtime's own binary is a sealed copy: exe need not be swapped
 	procFS       int
+	named        int // becomes a copy of the mount that mount(2) is to change, see nameMount
 	cgroupFDs    map[string]int
 	namespaceFDs map[string]int
 	sources      map[int]int
+	spaces       map[string]int // user namespaces that were made for their mappings, by those
 	links        map[int]string // what the symlinks that are to be copied say, by mount
 	handOver     [2]int         // sockets for descriptors: the runtime's end and the child's
 	handOvers    int            // operations of the child that use them
@@ -71,6 +73,7 @@ type Process struct {
 	arena  *arena
 	sync   *os.File
 	raw    int // sync's descriptor
+	reply  int // what goes to the child with the answer to its request; -1 for nothing
 	words  *lowering
 	ops    []plan.Op // behind Clone
 	first  int       // the first process of a Fork, until it is reaped
@@ -87,7 +90,7 @@ func (l *Launch) source(mount int) int {
 // childFDs are the descriptors that the child's steps use.
 func (l *Launch) childFDs() []int {
 	fds := []int{l.sync, l.exe}
-	for _, fd := range []int{l.procFS, l.Target, l.Start, l.Console} {
+	for _, fd := range []int{l.procFS, l.named, l.Target, l.Start, l.Console} {
 		if fd >= 0 {
 			fds = append(fds, fd)
 		}
@@ -114,7 +117,7 @@ func (l *Launch) childFDs() []int {
 // in a plan with AwaitStart, waits for it. On error nothing of the child is left; what
 // Perform made is the caller's to undo.
 func (l *Launch) Run() (*Process, error) {
-	l.sync, l.exe, l.procFS = -1, -1, -1
+	l.sync, l.exe, l.procFS, l.named = -1, -1, -1, -1
 	if err := poller.Open(); err != nil {
 		return nil, err
 	}
@@ -129,7 +132,7 @@ func (l *Launch) Run() (*Process, error) {
 	if err != nil {
 		return nil, &Error{Field: "process", Op: clone.Do, Call: "mmap", Errno: err}
 	}
-	p := &Process{launch: l, arena: a, ops: after, PIDFD: -1, Netlink: -1}
+	p := &Process{launch: l, arena: a, ops: after, PIDFD: -1, Netlink: -1, reply: -1}
 	defer a.free()
 	if err := p.start(clone); err != nil {
 		p.abandon()

@@ -10,6 +10,14 @@ func replay()
 // replayAddress is where replay's code lies in this binary.
 func replayAddress() unsafe.Pointer
 
+// dying is the signal handler of loop_*.s; only the kernel calls it.
+//
+//nolint:unused // the assembler refers to it
+func dying()
+
+// dyingAddress is where dying's code lies in this binary.
+func dyingAddress() unsafe.Pointer
+
 // enter jumps to a copy of replay with a header. It does not return.
 //
 //go:noescape

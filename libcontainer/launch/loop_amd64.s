@@ -49,8 +49,10 @@ a5:
 	MOVQ (R15)(R9*8), R9
 
 a6:
-	MOVQ DI, AX
-	CMPQ 0(R13), $-1          // a "set" step: the result is the first argument
+	MOVQ SI, AX
+	ANDQ DX, AX
+	ORQ  DI, AX
+	CMPQ 0(R13), $-1          // a "set" step: the result is made of the arguments
 	JEQ  ok
 	MOVL $64, R14
 
@@ -120,6 +122,22 @@ done:
 	UD2                       // exit refused by a filter: die by signal
 	LONG $0x544e4147          // marks the end for copying, see endMark
 	LONG $0x444e4559
+
+// dying is the handler of signals that end a waiting process: the exit code is the shell's
+// for that signal.
+TEXT ·dying(SB), NOSPLIT|NOFRAME, $0-0
+	ADDL $128, DI
+	MOVL $231, AX             // exit_group
+	SYSCALL
+	UD2
+	LONG $0x544e4147          // marks the end for copying, see endMark
+	LONG $0x444e4559
+
+// func dyingAddress() unsafe.Pointer
+TEXT ·dyingAddress(SB), NOSPLIT, $0-8
+	LEAQ ·dying(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
 
 // func replayAddress() unsafe.Pointer
 TEXT ·replayAddress(SB), NOSPLIT, $0-8

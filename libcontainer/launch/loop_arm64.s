@@ -43,7 +43,8 @@ a5:
 	MOVD (R21)(R5<<3), R5
 
 a6:
-	MOVD R10, R0
+	AND  R1, R2, R0
+	ORR  R10, R0, R0
 	MOVD 0(R20), R8
 	CMN  $1, R8
 	BEQ  ok
@@ -118,6 +119,22 @@ done:
 	UNDEF                     // exit refused by a filter: die by signal
 	WORD $0x544e4147          // marks the end for copying, see endMark
 	WORD $0x444e4559
+
+// dying is the handler of signals that end a waiting process: the exit code is the shell's
+// for that signal.
+TEXT ·dying(SB), NOSPLIT|NOFRAME, $0-0
+	ADD  $128, R0
+	MOVD $94, R8              // exit_group
+	SVC
+	UNDEF
+	WORD $0x544e4147          // marks the end for copying, see endMark
+	WORD $0x444e4559
+
+// func dyingAddress() unsafe.Pointer
+TEXT ·dyingAddress(SB), NOSPLIT, $0-8
+	MOVD $·dying(SB), R0
+	MOVD R0, ret+0(FP)
+	RET
 
 // func replayAddress() unsafe.Pointer
 TEXT ·replayAddress(SB), NOSPLIT, $0-8

@@ -60,7 +60,8 @@ a5:
 	MOV  (A5), A5
 
 a6:
-	MOV  S7, A0
+	AND  A1, A2, A0
+	OR   S7, A0, A0
 	MOV  0(S3), A7
 	MOV  $-1, T1
 	BEQ  A7, T1, ok
@@ -136,6 +137,22 @@ done:
 	EBREAK                    // exit refused by a filter: die by signal
 	WORD $0x544e4147          // marks the end for copying, see endMark
 	WORD $0x444e4559
+
+// dying is the handler of signals that end a waiting process: the exit code is the shell's
+// for that signal.
+TEXT ·dying(SB), NOSPLIT|NOFRAME, $0-0
+	ADD  $128, A0
+	MOV  $94, A7              // exit_group
+	ECALL
+	EBREAK
+	WORD $0x544e4147          // marks the end for copying, see endMark
+	WORD $0x444e4559
+
+// func dyingAddress() unsafe.Pointer
+TEXT ·dyingAddress(SB), NOSPLIT, $0-8
+	MOV  $·dying(SB), A0
+	MOV  A0, ret+0(FP)
+	RET
 
 // func replayAddress() unsafe.Pointer
 TEXT ·replayAddress(SB), NOSPLIT, $0-8

@@ -84,6 +84,29 @@ func TestLoopPassesEveryArgument(t *testing.T) {
 	}
 }
 
+// TestLoopCombinesBits also jumps by what is left of them.
+func TestLoopCombinesBits(t *testing.T) {
+	const value = 0xf0f0_1234_5678_9abc
+	var word, kept, added, none slot
+	r := replayProgram(t, 0, func(p *program) {
+		word, kept, added, none = p.slot(), p.slot(), p.slot(), p.slot()
+		p.set(value).to(word)
+		p.bits(word, 0xffff_0000_0000_ffff, 0).to(kept)
+		p.bits(kept, ^uint64(0), 1<<63|3).to(added)
+		some := p.bits(word, 4, 0)
+		p.exit(1)
+		p.onPositive(some)
+		nothing := p.bits(word, 3, 0).to(none)
+		p.exit(0)
+		p.onPositive(nothing)
+		p.exit(2)
+	})
+	got := []uint64{r.arena.slot(kept), r.arena.slot(added), r.arena.slot(none)}
+	if diff := cmp.Diff([]uint64{0xf0f0_0000_0000_9abc, 0xf0f0_0000_0000_9abf, 0}, got); diff != "" || r.status != 0 {
+		t.Errorf("status %d, reports %v, results (-want +got):\n%s", r.status, r.reports, diff)
+	}
+}
+
 // badFD is a descriptor that is not open: EBADF.
 const badFD = 1 << 20
 
@@ -295,7 +318,7 @@ func readCalls(t *testing.T, text []byte) int {
 }
 
 func TestLoopEndsAtItsMark(t *testing.T) {
-	code := loopCode()
+	code := codeFrom(replayAddress())
 	if len(code) == 0 || len(code) >= 4096 {
 		t.Errorf("the loop has %d bytes", len(code))
 	}
@@ -324,6 +347,22 @@ func TestLoopRunsAnywhere(t *testing.T) {
 	}
 }
 
+// TestLoopDiesBySignals: the handler runs where the process has no stack, and ends it with
+// the shell's exit code for the signal.
+func TestLoopDiesBySignals(t *testing.T) {
+	r := replayProgram(t, 0, func(p *program) {
+		p.dieBySignals()
+		p.call(unix.SYS_RT_SIGPROCMASK, 2, p.u64s(0), 0, 8) // SIG_SETMASK
+		pid := p.slot()
+		p.call(unix.SYS_GETPID).to(pid)
+		p.call(unix.SYS_KILL, pid, int(unix.SIGTERM))
+		p.call(unix.SYS_PPOLL, 0, 0, p.u64s(5, 0), 0, 0) // qemu delivers it late
+	})
+	if want := 128 + int(unix.SIGTERM); r.status != want || len(r.reports) > 0 {
+		t.Errorf("status %d, want %d; reports %v", r.status, want, r.reports)
+	}
+}
+
 // copyOfCode puts the loop into a page of its own, at an offset.
 func copyOfCode(t *testing.T, offset uintptr) uintptr {
 	t.Helper()
@@ -333,7 +372,7 @@ func copyOfCode(t *testing.T, offset uintptr) uintptr {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _, _ = unix.RawSyscall(unix.SYS_MUNMAP, page, size, 0) })
-	code := loopCode()
+	code := codeFrom(replayAddress())
 	copy(unsafe.Slice((*byte)(pointer(page+offset)), len(code)), code)
 	if _, _, errno := unix.RawSyscall(unix.SYS_MPROTECT, page, size, unix.PROT_READ|unix.PROT_EXEC); errno != 0 {
 		t.Fatal(errno)

@@ -18,6 +18,9 @@ type lowering struct {
 	haveNull, haveMask   bool
 	exeName              slot // address of the path that FindProgram chose
 	mode                 slot // of the target of a tmpfs, see targetDirMode; made when first needed
+	byRemount            bool // mounts are changed by mount(2), see lower_remount.go
+	statfs, flags        slot // of a mount that is changed so; made when first needed
+	passed               slot // a descriptor from the runtime, see receive; made when first needed
 	fork                 *step
 	rootfs               string // on the host; "" before MakeRoot
 	changed              slot   // 1 once ChangeDir succeeded as root
@@ -48,21 +51,25 @@ func lower(l *Launch, a *arena, ops []plan.Op) *lowering {
 		*s = w.slot()
 	}
 	w.birth()
+	last := lastProcFS(ops)
 	for i := 0; i < len(ops); i++ {
 		w.op = uint16(i)
 		if ops[i].Actor == plan.Child {
 			w.action(ops[i].Do)
+			if i == last { // it shows all processes of the host: nobody shall find it in this one
+				w.call(unix.SYS_CLOSE, w.l.procFS)
+			}
 			continue
 		}
 		first := i
 		for i+1 < len(ops) && ops[i+1].Actor == plan.Runtime {
 			i++
 		}
-		last := false
+		done := false
 		if i+1 < len(ops) {
-			_, last = ops[i+1].Do.(*plan.AwaitStart)
+			_, done = ops[i+1].Do.(*plan.AwaitStart)
 		}
-		w.barrier(barrier{ops: ops[first : i+1], last: last})
+		w.barrier(barrier{ops: ops[first : i+1], last: done})
 	}
 	w.end()
 	return w
@@ -89,13 +96,13 @@ func (w *lowering) birth() {
 func (w *lowering) barrier(b barrier) {
 	msg := w.u32s(uint32(len(w.barriers)), barrierMark)
 	w.barriers = append(w.barriers, b)
-	w.meet(msg)
+	w.call(unix.SYS_WRITE, w.l.sync, msg, 8).atLeast(8)
+	w.await()
 }
 
-// meet sends a message to the runtime and waits for its answer.
-func (w *lowering) meet(msg uint64) {
+// await waits until the runtime lets the child go on.
+func (w *lowering) await() {
 	_, buf := w.arena.alloc(8)
-	w.call(unix.SYS_WRITE, w.l.sync, msg, 8).atLeast(8)
 	w.call(unix.SYS_READ, w.l.sync, buf, 1).atLeast(1)
 }
 
@@ -121,7 +128,7 @@ func (w *lowering) action(do plan.Action) {
 	case *plan.JoinCgroups:
 		w.joinCgroups(a)
 	case *plan.KillDeviceNodes:
-		w.mountSetattr(w.root, 0, unix.MOUNT_ATTR_NODEV, 0, 0)
+		w.changeMount(w.root, plan.NoDev, 0)
 	case *plan.JoinNamespaces:
 		w.joinNamespaces(a)
 	case *plan.JoinContainer:
@@ -142,6 +149,8 @@ func (w *lowering) action(do plan.Action) {
 		w.call(unix.SYS_UMASK, int(a.Mask))
 	case *plan.LoopbackUp:
 		w.loopbackUp()
+	case *plan.AttributesByRemount:
+		w.byRemount = true
 	case *plan.SetPropagation:
 		w.setPropagation(a)
 	case *plan.MakeRoot:
@@ -179,7 +188,7 @@ func (w *lowering) action(do plan.Action) {
 	case *plan.ReadonlyPath:
 		w.readonlyPath(a)
 	case *plan.ReadonlyRoot:
-		w.mountSetattr(w.root, 0, unix.MOUNT_ATTR_RDONLY, 0, 0)
+		w.changeMount(w.root, plan.ReadOnly, 0)
 	case *plan.PivotRoot:
 		w.pivotRoot(a)
 	case *plan.Chroot:
@@ -210,6 +219,8 @@ func (w *lowering) processAction(do plan.Action) {
 		w.setUser(a)
 	case *plan.OwnStdio:
 		w.ownStdio(a)
+	case *plan.ReopenNull:
+		w.reopenNull(a)
 	case *plan.ChangeDir:
 		w.changeDir(a)
 	case *plan.FindProgram:
@@ -243,6 +254,8 @@ func (w *lowering) attributeAction(do plan.Action) {
 		w.call(unix.SYS_IOPRIO_SET, ioprioProcess, 0, ioPriority(a))
 	case *plan.SetCPUAffinity:
 		w.setCPUAffinity(a)
+	case *plan.ResetCPUAffinity:
+		w.resetCPUAffinity()
 	case *plan.SetMemoryPolicy:
 		w.setMemoryPolicy(a)
 	case *plan.SetPersonality:

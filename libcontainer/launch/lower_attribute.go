@@ -80,6 +80,18 @@ func (w *lowering) setCPUAffinity(a *plan.SetCPUAffinity) {
 	w.call(unix.SYS_SCHED_SETAFFINITY, 0, len(mask), w.bytes(mask))
 }
 
+// resetCPUAffinity asks for more CPUs than any kernel has (NR_CPUS is 8192 at most): the
+// kernel leaves out those that the machine or the cpuset lacks. Where the call is forbidden
+// the process keeps what it has, as it always did.
+func (w *lowering) resetCPUAffinity() {
+	const size = 8192 / 8
+	mask, addr := w.arena.alloc(size)
+	for i := range mask {
+		mask[i] = 0xff
+	}
+	w.call(unix.SYS_SCHED_SETAFFINITY, 0, size, addr).okAny()
+}
+
 // setMemoryPolicy calls with the number of bits in the mask plus one: the kernel, by an old
 // mistake, looks at one less than it is told.
 func (w *lowering) setMemoryPolicy(a *plan.SetMemoryPolicy) {

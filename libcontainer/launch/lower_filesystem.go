@@ -19,12 +19,12 @@ const (
 // makeFilesystem leaves a detached mount in w.tree and the directory for it in w.cur, until
 // attachFilesystem.
 func (w *lowering) makeFilesystem(a *plan.MakeFilesystem) {
-	mode, keepMode := slot(0), a.Type == "tmpfs" && !hasMode(a.Data)
+	mode := slot(0)
 	switch {
 	case a.NoSymlinks || a.Type == "proc" || a.Type == "sysfs": // see mount
 		w.targetDir(a.Destination, noSymlinks)
-	case keepMode:
-		mode = w.targetDirMode(a.Destination)
+	case a.Type == "tmpfs" && !hasMode(a.Data):
+		mode = w.targetDirMode(a.Destination, "", "1777", "")
 	default:
 		w.targetDir(a.Destination, inRoot)
 	}
@@ -37,14 +37,12 @@ func (w *lowering) makeFilesystem(a *plan.MakeFilesystem) {
 			w.call(unix.SYS_FSCONFIG, w.tmp, fsconfigSetFlag, key, 0, 0)
 		}
 	}
+	if mode != 0 {
+		w.call(unix.SYS_FSCONFIG, w.tmp, fsconfigSetString, "mode", mode, 0)
+	}
 	w.call(unix.SYS_FSCONFIG, w.tmp, fsconfigCreate, 0, 0, 0)
 	w.call(unix.SYS_FSMOUNT, w.tmp, fsCloexec, 0).to(w.tree)
 	w.close(w.tmp)
-	if mode != 0 {
-		w.call(unix.SYS_OPENAT, w.tree, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).to(w.tmp)
-		w.call(unix.SYS_FCHMOD, w.tmp, mode)
-		w.close(w.tmp)
-	}
 	if a.Copied {
 		w.handOver(w.cur)
 		w.handOver(w.tree)
@@ -104,9 +102,7 @@ func splitData(data string) []string {
 // attachFilesystem gives the detached mount its attributes, now that it is full, and puts
 // it in its place.
 func (w *lowering) attachFilesystem(a *plan.AttachFilesystem) {
-	w.applyFlags(w.tree, &a.Flags)
-	w.moveMount(w.tree, w.cur)
-	w.propagate(w.tree, a.Flags.Propagation)
+	w.attach(&a.Flags)
 	w.close(w.cur)
 	w.close(w.tree)
 }

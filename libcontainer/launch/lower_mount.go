@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -90,8 +91,8 @@ func (w *lowering) mountSetattr(s slot, flags int, set, clr, propagation uint64)
 
 // applyFlags gives the mount in s its attributes: its own, then those for all below.
 func (w *lowering) applyFlags(s slot, f *plan.MountFlags) {
-	if set, clr := mountAttr(f.Set, f.Clear); set|clr != 0 {
-		w.mountSetattr(s, 0, set, clr, 0)
+	if (f.Set|f.Clear)&perMount != 0 {
+		w.changeMount(s, f.Set, f.Clear)
 	}
 	if set, clr := mountAttr(f.RecSet, f.RecClear); set|clr != 0 {
 		w.mountSetattr(s, unix.AT_RECURSIVE, set, clr, 0)
@@ -101,6 +102,14 @@ func (w *lowering) applyFlags(s slot, f *plan.MountFlags) {
 // propagate changes the propagation of the mount in s.
 func (w *lowering) propagate(s slot, list []plan.Propagation) {
 	for _, p := range list {
+		if w.byRemount {
+			bits := propagationBits(p)
+			if p.Recursive() {
+				bits |= unix.MS_REC
+			}
+			w.call(unix.SYS_MOUNT, 0, w.nameMount(s), 0, bits, 0)
+			continue
+		}
 		flags := 0
 		if p.Recursive() {
 			flags = unix.AT_RECURSIVE
@@ -114,7 +123,7 @@ func (w *lowering) moveMount(from, to slot) {
 }
 
 // cloneTree makes a detached copy of the mount at a host path in w.tree.
-func (w *lowering) cloneTree(source string, recursive, noFollow bool) {
+func (w *lowering) cloneTree(source string, recursive, noFollow bool) *step {
 	flags := unix.OPEN_TREE_CLONE | unix.O_CLOEXEC
 	if noFollow {
 		flags |= unix.AT_SYMLINK_NOFOLLOW
@@ -122,39 +131,36 @@ func (w *lowering) cloneTree(source string, recursive, noFollow bool) {
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	w.call(unix.SYS_OPEN_TREE, atFDCWD, source, flags).to(w.tree)
+	return w.call(unix.SYS_OPEN_TREE, atFDCWD, source, flags).to(w.tree)
 }
 
 // mount mounts a new file system: mount(2) on "." of the resolved directory takes one
 // call where fsopen, fsconfig, fsmount and move_mount take six or more.
 func (w *lowering) mount(a *plan.Mount) {
-	mode, keepMode := slot(0), a.Type == "tmpfs" && !hasMode(a.Data)
+	data := w.dataArg(a.Data)
 	switch {
 	case a.Type == "proc" || a.Type == "sysfs":
 		// Through a symlink in the image the file system would land where the masks don't
 		// reach (CVE-2023-27561).
 		w.targetDir(a.Destination, noSymlinks)
-	case keepMode:
-		mode = w.targetDirMode(a.Destination)
+	case a.Type == "tmpfs" && !hasMode(a.Data):
+		data = w.targetDirMode(a.Destination, "mode=", data, a.Data)
 	default:
 		w.targetDir(a.Destination, inRoot)
 	}
 	w.call(unix.SYS_FCHDIR, w.cur)
 	w.close(w.cur)
 	flags := a.Flags.Set
-	if keepMode {
-		flags &^= plan.ReadOnly // until it has its mode
+	if a.Type == "tmpfs" && !hasMode(a.Data) {
+		flags &^= plan.ReadOnly // of the mount, not of the file system, as in runc
 	}
-	w.call(unix.SYS_MOUNT, a.Source, ".", a.Type, mountFlagBits(flags), w.dataArg(a.Data))
-	if !keepMode && len(a.Flags.Propagation) == 0 && a.Flags.RecSet|a.Flags.RecClear == 0 {
+	w.call(unix.SYS_MOUNT, a.Source, ".", a.Type, mountFlagBits(flags), data)
+	if flags == a.Flags.Set && len(a.Flags.Propagation) == 0 && a.Flags.RecSet|a.Flags.RecClear == 0 {
 		return
 	}
-	w.openat2(w.root, relative(a.Destination), unix.O_RDONLY|unix.O_DIRECTORY, inRoot).to(w.cur)
-	if keepMode {
-		w.call(unix.SYS_FCHMOD, w.cur, mode)
-	}
+	w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
 	if flags != a.Flags.Set {
-		w.mountSetattr(w.cur, 0, unix.MOUNT_ATTR_RDONLY, 0, 0)
+		w.changeMount(w.cur, plan.ReadOnly, 0)
 	}
 	if set, clr := mountAttr(a.Flags.RecSet, a.Flags.RecClear); set|clr != 0 {
 		w.mountSetattr(w.cur, unix.AT_RECURSIVE, set, clr, 0)
@@ -174,11 +180,14 @@ func hasMode(data string) bool {
 	return strings.HasPrefix(data, "mode=") || strings.Contains(data, ",mode=")
 }
 
-// targetDirMode opens the target of a tmpfs that has no mode of its own: it takes that
-// of the directory it covers, or 1777 where there was none (as runc). The mode reaches
-// fchmod through a slot: struct statx is laid over the slots so that its 16-bit stx_mode
-// is the low half of one; fchmod(2) takes no more than those bits.
-func (w *lowering) targetDirMode(dest string) slot {
+// targetDirMode opens the target of a tmpfs that has no mode of its own: it takes that of
+// the directory it covers, or none, which is 1777, where that is made (as runc). The slot
+// that it returns has the address of a text: the mode in octal, behind prefix and followed by
+// more options if there are any; fallback where there is no such directory.
+//
+// struct statx is laid over the slots, which the runtime sees, so that its 16-bit stx_mode is
+// the low half of one. The runtime makes the text: a straight line can't.
+func (w *lowering) targetDirMode(dest, prefix string, fallback any, more string) slot {
 	const statxSize, modeOffset = 256, 28
 	if w.mode == 0 {
 		for range modeOffset/8 + 1 {
@@ -189,16 +198,38 @@ func (w *lowering) targetDirMode(dest string) slot {
 			w.slot()
 		}
 	}
-	mode := w.mode
+	options := w.slot()
+	text := uint64(w.arena.base) + scratchOffset + homeSize // ReadPasswd comes later
 	first := w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, inRoot).ok(unix.ENOENT).to(w.cur)
-	w.call(unix.SYS_STATX, w.cur, "", unix.AT_EMPTY_PATH, unix.STATX_MODE, uint64(w.arena.word(mode))-modeOffset)
+	w.call(unix.SYS_STATX, w.cur, "", unix.AT_EMPTY_PATH, unix.STATX_MODE, uint64(w.arena.word(w.mode))-modeOffset)
+	w.request(func(p *Process) error {
+		p.tellMode(prefix, more)
+		return nil
+	})
+	w.set(text).to(options)
 	over := w.set(0)
 	w.onError(first)
-	w.makeDirs(dest, inRoot)
-	w.openat2(w.root, relative(dest), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(w.cur)
-	w.set(0o1777).to(mode)
+	w.targetDir(dest, inRoot)
+	w.store(fallback, options)
 	w.onSuccess(over)
-	return mode
+	return options
+}
+
+// store puts an argument into a slot.
+func (w *lowering) store(arg any, to slot) {
+	s := w.call(0, arg).to(to)
+	s.nr = opSet
+}
+
+// tellMode writes the mode that targetDirMode found where its text is expected.
+func (p *Process) tellMode(prefix, more string) {
+	text := fmt.Sprintf("%s%04o", prefix, p.arena.slot(p.words.mode)&0o7777)
+	if more != "" {
+		text += "," + more
+	}
+	buf := p.arena.scratch()[homeSize:]
+	n := copy(buf[:len(buf)-1], text) // mount(2) reads no more than a page
+	buf[n] = 0
 }
 
 func (w *lowering) bindMount(a *plan.BindMount) {
@@ -216,9 +247,9 @@ func (w *lowering) bindMount(a *plan.BindMount) {
 	if fd := w.l.source(a.Index); fd >= 0 {
 		w.set(uint64(fd)).to(w.tree)
 	} else {
-		w.cloneTree(a.Source, a.Recursive, a.SourceNoFollow)
+		w.cloneSource(a)
 	}
-	w.applyFlags(w.tree, &a.Flags)
+	w.bindFlags(&a.Flags)
 	switch {
 	case a.TargetNoFollow: // it must be there, as in crun
 		w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_NOFOLLOW, inRoot).to(w.cur)
@@ -228,6 +259,7 @@ func (w *lowering) bindMount(a *plan.BindMount) {
 		w.targetLike(a.Destination, inRoot)
 	}
 	w.moveMount(w.tree, w.cur)
+	w.bindRemount(&a.Flags)
 	w.propagate(w.tree, a.Flags.Propagation)
 	w.close(w.cur)
 	w.close(w.tree)
@@ -246,14 +278,13 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 	w.call(unix.SYS_MOUNT, "cgroup", ".", "tmpfs", mountFlagBits(a.Flags.Set&^plan.ReadOnly), contextOption("mode=755,size=64k", a.Label))
 	dir := w.tmp
 	w.openat2(w.root, relative(a.Destination), unix.O_PATH|unix.O_DIRECTORY, inRoot).to(dir)
-	set, clr := mountAttr(a.Flags.Set|a.Flags.RecSet, a.Flags.Clear)
+	flags := plan.MountFlags{Set: a.Flags.Set | a.Flags.RecSet, Clear: a.Flags.Clear}
 	for i := range a.Cgroups {
 		g := &a.Cgroups[i]
 		w.call(unix.SYS_MKDIRAT, dir, g.Hierarchy, 0o755).ok(unix.EEXIST)
 		w.openat2(dir, g.Hierarchy, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, inRoot).to(w.cur)
 		w.cloneTree(g.Dir(), false, false)
-		w.mountSetattr(w.tree, 0, set, clr, 0)
-		w.moveMount(w.tree, w.cur)
+		w.attach(&flags)
 		w.close(w.tree)
 		w.close(w.cur)
 		if strings.Contains(g.Hierarchy, ",") { // programs look for each controller by name
@@ -263,7 +294,7 @@ func (w *lowering) cgroupMount(a *plan.CgroupMount) {
 		}
 	}
 	if (a.Flags.Set|a.Flags.RecSet)&plan.ReadOnly != 0 {
-		w.mountSetattr(dir, 0, unix.MOUNT_ATTR_RDONLY, 0, 0)
+		w.changeMount(dir, plan.ReadOnly, 0)
 	}
 	w.propagate(dir, a.Flags.Propagation)
 	w.close(dir)
@@ -284,8 +315,7 @@ func (w *lowering) cgroup2Mount(a *plan.CgroupMount) {
 	}
 	s.ok(unix.EPERM, unix.EBUSY)
 	w.cloneTree(a.Fallback, true, false)
-	w.applyFlags(w.tree, &a.Flags)
-	w.moveMount(w.tree, w.cur)
+	w.attach(&plan.MountFlags{Set: a.Flags.Set, Clear: a.Flags.Clear, RecSet: a.Flags.RecSet, RecClear: a.Flags.RecClear})
 	w.close(w.tree)
 	w.onSuccess(s)
 	w.close(w.cur)

@@ -126,7 +126,7 @@ func (w *lowering) joinNamespaces(a *plan.JoinNamespaces) {
 	for _, n := range a.Namespaces {
 		fd := w.l.namespaceFDs[n.Path]
 		if n.Type == "user" {
-			w.leaveGroups()
+			w.leaveGroups(a.KeepGroups)
 		}
 		w.call(unix.SYS_SETNS, fd, namespaceFlag(n.Type))
 	}
@@ -138,7 +138,7 @@ func (w *lowering) joinNamespaces(a *plan.JoinNamespaces) {
 // joinContainer joins all namespaces at once: the kernel takes the user namespace first.
 func (w *lowering) joinContainer(a *plan.JoinContainer) {
 	if slices.Contains(a.Types, "user") {
-		w.leaveGroups()
+		w.leaveGroups(a.KeepGroups)
 	}
 	if len(a.Types) > 0 {
 		w.call(unix.SYS_SETNS, w.l.Target, cloneFlags(a.Types))
@@ -150,9 +150,11 @@ func (w *lowering) joinContainer(a *plan.JoinContainer) {
 // leaveGroups drops the runtime's groups before a user namespace is joined, which may deny
 // setgroups(2) for good, user_namespaces(7). A runtime without the right to do so keeps
 // them, as it must.
-func (w *lowering) leaveGroups() {
+func (w *lowering) leaveGroups(keep bool) {
 	w.userNS, w.joinedUserNS = true, true
-	w.call(unix.SYS_SETGROUPS, 0, 0).ok(unix.EPERM)
+	if !keep {
+		w.call(unix.SYS_SETGROUPS, 0, 0).ok(unix.EPERM)
+	}
 }
 
 func (w *lowering) timeOffsets(a *plan.SetTimeOffsets) {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/libcontainer/fault"
 	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
@@ -63,26 +64,55 @@ func (w *lowering) makeFile(dest string, resolve uint64) {
 	w.onError(parent)
 }
 
-// request is a target that the child could not make: a symlink on the way dangles, and
-// what it points to is text, with which a straight line can do nothing. Images have such
-// links (/etc/resolv.conf), so the runtime makes the target, in the child's root.
-type request struct {
-	op   uint16 // index of the operation that wants it
-	path string
-	dir  bool
+// request is what the child asks of the runtime in the middle of an operation, because a
+// straight line can't do it.
+type request func(p *Process) error
+
+// request appends a stop of the child until the runtime has answered.
+func (w *lowering) request(answer request) {
+	w.send(answer)
+	w.await()
+}
+
+// send asks for an answer.
+func (w *lowering) send(answer request) {
+	msg := w.u32s(uint32(len(w.requests)), requestMark)
+	w.requests = append(w.requests, answer)
+	w.call(unix.SYS_WRITE, w.l.sync, msg, 8).atLeast(8)
 }
 
 // requestMark in a report's second word tells a request from an errno and a barrier.
 const requestMark = 1 << 30
 
-// ask has the runtime make a target; not where no symlink may lead to it.
+// ask has the runtime make a target; not where no symlink may lead to it. The child could
+// not: a symlink on the way dangles, and what it points to is text. Images have such links
+// (/etc/resolv.conf).
 func (w *lowering) ask(dest string, dir bool, resolve uint64) {
 	if resolve == noSymlinks {
 		return
 	}
-	msg := w.u32s(uint32(len(w.requests)), requestMark)
-	w.requests = append(w.requests, request{op: w.op, path: dest, dir: dir})
-	w.meet(msg)
+	op := w.op
+	w.request(func(p *Process) error {
+		if err := p.makeTarget(dest, dir); err != nil {
+			return fault.LaunchFailed.Atf(p.ops[op].Field, "mount target: %w", err)
+		}
+		return nil
+	})
+}
+
+// makeTarget makes a target that the child asked for, in the child's root. Where the runtime
+// may not reach into the child (rootless) it does nothing, and the child reports the target as
+// missing.
+func (p *Process) makeTarget(dest string, dir bool) error {
+	root, err := unix.PidfdGetfd(p.PIDFD, int(int32(p.arena.slot(p.words.root))), 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(root)
+	if dir {
+		return inroot.MakeDir(root, inroot.Path(dest))
+	}
+	return inroot.MakeFile(root, inroot.Path(dest))
 }
 
 // targetDir opens a directory of the container, making it if it is missing.

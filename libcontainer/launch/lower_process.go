@@ -54,6 +54,64 @@ func (w *lowering) setUser(a *plan.SetUser) {
 	w.call(unix.SYS_SETRESUID, int(a.UID), int(a.UID), int(a.UID))
 }
 
+// reopenNull leaves a container without a null device what it has. The runtime opens it and
+// looks at it first, for an image may have something else there, which the user must not get
+// opened with root's rights (CVE-2026-88265). A rootless runtime can't reach into the child
+// (docs/decisions/0015), and has no more rights than the container.
+func (w *lowering) reopenNull(a *plan.ReopenNull) {
+	fds := nullStdio()
+	if len(fds) == 0 {
+		return
+	}
+	const (
+		resolve = inRoot | unix.RESOLVE_NO_SYMLINKS
+		noFD    = 1<<31 - 1
+	)
+	null := w.cur
+	if a.ByRuntime {
+		null = w.receiving()
+		w.set(noFD).to(null)
+		root := w.root
+		w.receive(func(p *Process) error {
+			if fd, err := p.openInChild(root, "dev/null", unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, resolve); err == nil {
+				p.replyIfNull(fd)
+			}
+			return nil
+		})
+	} else {
+		w.openat2(w.root, "dev/null", unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, resolve).okAny().to(null)
+	}
+	for _, fd := range fds {
+		w.call(unix.SYS_DUP3, null, fd, 0).ok(unix.EBADF)
+	}
+	w.call(unix.SYS_CLOSE, null).ok(unix.EBADF)
+}
+
+// nullStdio lists what of stdio is the null device.
+func nullStdio() []int {
+	var fds []int
+	for fd := range 3 {
+		if isNull(fd) {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+func isNull(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
+}
+
+// replyIfNull sends a descriptor with the answer if it is the null device.
+func (p *Process) replyIfNull(fd int) {
+	if !isNull(fd) {
+		_ = unix.Close(fd)
+		return
+	}
+	p.reply = fd
+}
+
 // ownStdio changes the owner of what is stdio.
 func (w *lowering) ownStdio(a *plan.OwnStdio) {
 	for _, fd := range ownable(a.UID, w.userNS) {
@@ -197,6 +255,7 @@ func (w *lowering) readPasswd() {
 // awaitStart waits for `start` on the container's socket. From then on reports of
 // failure go to it: its connection takes the place of the sync socket.
 func (w *lowering) awaitStart() {
+	w.dieBySignals()
 	_, buf := w.arena.alloc(8)
 	w.call(unix.SYS_ACCEPT4, w.l.Start, 0, 0, unix.SOCK_CLOEXEC).to(w.cur)
 	w.call(unix.SYS_READ, w.cur, buf, 1).atLeast(1)
@@ -204,6 +263,24 @@ func (w *lowering) awaitStart() {
 	w.close(w.cur)
 	w.call(unix.SYS_CLOSE, w.l.Start)
 	w.waited = true
+}
+
+// dieBySignals gives the process handlers for what a user ends a process by: the kernel keeps
+// from the first process of a pid namespace what it has no handler for, pid_namespaces(7).
+// Their stack is the scratch memory, for the process has no other, and nobody reads that
+// after a handler has run. execve(2) undoes all.
+func (p *program) dieBySignals() {
+	const (
+		onStack  = 0x08000000
+		restorer = 0x04000000 // amd64 wants the flag, though nobody returns
+	)
+	// A filter that is in force already may have a say: it can do without.
+	stack := p.u64s(uint64(p.arena.base)+scratchOffset, 0, scratchSize)
+	p.call(unix.SYS_SIGALTSTACK, stack, 0).okAny()
+	action := p.u64s(uint64(p.arena.dying()), onStack|restorer, 0, 0)
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM} {
+		p.call(unix.SYS_RT_SIGACTION, int(sig), action, 0, 8).okAny()
+	}
 }
 
 // exec executes the program. Only it knows whether the file can be executed.

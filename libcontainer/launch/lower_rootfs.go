@@ -33,6 +33,9 @@ func (w *lowering) pivotRoot(a *plan.PivotRoot) {
 	if w.haveMask {
 		w.close(w.mask)
 	}
+	if w.byRemount {
+		w.call(unix.SYS_CLOSE, w.l.named) // it leads to some file of the container
+	}
 	if a.Move {
 		w.moveRoot()
 		return
@@ -49,7 +52,9 @@ func (w *lowering) pivotRoot(a *plan.PivotRoot) {
 }
 
 func (w *lowering) chroot(a *plan.Chroot) {
-	w.openRoot(a.Rootfs)
+	if w.rootfs == "" { // else MakeRoot has opened it
+		w.openRoot(a.Rootfs)
+	}
 	w.call(unix.SYS_FCHDIR, w.root)
 	w.call(unix.SYS_CHROOT, ".")
 	w.call(unix.SYS_CHDIR, "/")
@@ -122,8 +127,11 @@ func (w *lowering) coverWith(s slot) {
 func (w *lowering) readonlyPath(a *plan.ReadonlyPath) {
 	open := w.openat2(w.root, relative(a.Path), unix.O_PATH, inRoot).ok(unix.ENOENT).to(w.cur)
 	w.call(unix.SYS_OPEN_TREE, w.cur, "", unix.OPEN_TREE_CLONE|unix.O_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE).to(w.tree)
-	w.mountSetattr(w.tree, unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY, 0, 0)
-	w.moveMount(w.tree, w.cur)
+	if w.byRemount { // only the topmost of what is mounted there; the container's own procfs has nothing more
+		w.attach(&plan.MountFlags{Set: plan.ReadOnly})
+	} else {
+		w.attach(&plan.MountFlags{RecSet: plan.ReadOnly})
+	}
 	w.close(w.tree)
 	w.close(w.cur)
 	w.onError(open)

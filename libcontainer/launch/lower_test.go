@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +29,7 @@ func lowerPlan(t *testing.T, p *plan.Plan) *lowered {
 	}
 	t.Cleanup(a.free)
 	l := &Launch{
-		Plan: p, sync: 10, exe: 11, procFS: 12, Target: 13, Start: 14, Console: 15,
+		Plan: p, sync: 10, exe: 11, procFS: 12, named: 16, Target: 13, Start: 14, Console: 15,
 		cgroupFDs: map[string]int{}, namespaceFDs: map[string]int{}, sources: map[int]int{},
 	}
 	for i := range p.Ops {
@@ -168,13 +169,26 @@ func TestSlotsAreWrittenBeforeTheyAreRead(t *testing.T) {
 			if s.out > 0 {
 				ok = with(ok, slot(s.out-1))
 			}
-			if s.nr == unix.SYS_STATX { // struct statx is laid over the slots, see targetDirMode
-				const modeOffset = 28
-				ok = with(ok, slot((s.a[4]+modeOffset-uint64(w.arena.word(0)))/8))
+			if laid := w.laidOver(s); laid != 0 {
+				ok = with(ok, laid)
 			}
 			return ok, failed
 		})
 	})
+}
+
+// laidOver is the slot that a structure of the kernel's fills in, 0 for none.
+func (w *lowered) laidOver(s *step) slot {
+	const modeOffset, flagsOffset = 28, uint64(unsafe.Offsetof(unix.Statfs_t{}.Flags))
+	switch s.nr {
+	case unix.SYS_STATX: // struct statx, see targetDirMode
+		return slot((s.a[4] + modeOffset - uint64(w.arena.word(0))) / 8)
+	case unix.SYS_FSTATFS: // struct statfs, see mountStat
+		return slot((s.a[1] + flagsOffset - uint64(w.arena.word(0))) / 8)
+	case unix.SYS_RECVMSG: // the control message, see receive
+		return w.passed
+	}
+	return 0
 }
 
 // makesFD lists the calls whose result is a descriptor.

@@ -14,7 +14,7 @@ import (
 // With vm.memfd_noexec=2 an executable memfd is refused; then the page is anonymous
 // and the descriptor is the runtime's own binary behind a read-only detached mount.
 func (a *arena) mapCode() (exeFD int, err error) {
-	code := loopCode()
+	code := pageCode()
 	fd, err := executableMemfd("gantry-init")
 	if errors.Is(err, unix.EACCES) {
 		return a.mapCodeAnonymous(code)
@@ -58,21 +58,30 @@ func (a *arena) mapCodeAnonymous(code []byte) (int, error) {
 	return reopen(tree)
 }
 
-// endMark stands behind the last instruction of replay.
+// endMark stands behind the last instruction of replay and of dying.
 const endMark = uint64(0x444e4559_544e4147)
 
-// maxLoop bounds the search for endMark, in bytes.
+// maxLoop bounds the search for endMark, in bytes, and is where dying is in the code page.
 const maxLoop = 2048
 
-// loopCode returns the loop's machine code, a view of this binary's text.
-func loopCode() []byte {
-	start := replayAddress()
+// pageCode is what the code page holds: the loop, and the signal handler behind it.
+func pageCode() []byte {
+	handler := codeFrom(dyingAddress())
+	code := make([]byte, maxLoop+len(handler))
+	copy(code, codeFrom(replayAddress()))
+	copy(code[maxLoop:], handler)
+	return code
+}
+
+// codeFrom returns the machine code from an address to the end mark, a view of this
+// binary's text.
+func codeFrom(start unsafe.Pointer) []byte {
 	for n := range uintptr(maxLoop) {
 		low := *(*uint32)(unsafe.Add(start, n))
 		if uint64(low) == endMark&0xffffffff && *(*uint32)(unsafe.Add(start, n+4)) == uint32(endMark>>32) {
 			return unsafe.Slice((*byte)(start), n)
 		}
 	}
-	bug.Found("the replay loop has no end mark")
+	bug.Found("code without an end mark")
 	return nil
 }

@@ -35,24 +35,23 @@ func (p *Process) prepare(clone *plan.Op) error {
 }
 
 func (l *Launch) prepareOp(op *plan.Op) error {
+	if writesProc(op) {
+		if err := l.openProcFS(op); err != nil {
+			return err
+		}
+	}
 	switch a := op.Do.(type) {
 	case *plan.SealExe:
 		l.sealed = swapRefused() != nil
 		if err := ProtectExe(); err != nil {
 			return &Error{Field: op.Field, Op: op.Do, Call: "prctl", Errno: err}
 		}
-	case *plan.SetSysctl, *plan.SetOOMScore, *plan.SetTimeOffsets, *plan.ChangeProfile, *plan.SetExecLabel, *plan.SessionKeyring:
-		if keyring, ok := a.(*plan.SessionKeyring); ok && keyring.Label == "" {
-			return nil
-		}
-		if l.procFS >= 0 || op.Actor == plan.Runtime {
-			return nil
-		}
-		fs, err := procfs.Open()
+	case *plan.AttributesByRemount:
+		fd, err := unix.FcntlInt(uintptr(l.procFS), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
-			return &Error{Field: op.Field, Op: op.Do, Call: "open procfs", Errno: err}
+			return &Error{Field: op.Field, Op: op.Do, Call: "dup", Errno: err}
 		}
-		l.procFS = l.keep(fs.FD())
+		l.named = l.keep(fd)
 	case *plan.OpenNetlink:
 		return l.openHandOver()
 	case *plan.MakeFilesystem:
@@ -82,6 +81,53 @@ func (l *Launch) prepareOp(op *plan.Op) error {
 			l.namespaceFDs[n.Path] = l.keep(fd)
 		}
 	}
+	return nil
+}
+
+// writesProc reports whether the child's part of an operation uses the private procfs.
+func writesProc(op *plan.Op) bool {
+	if op.Actor == plan.Runtime {
+		return false
+	}
+	switch a := op.Do.(type) {
+	case *plan.SetSysctl, *plan.SetOOMScore, *plan.SetTimeOffsets, *plan.ChangeProfile, *plan.SetExecLabel, *plan.AttributesByRemount:
+		return true
+	case *plan.SessionKeyring:
+		return a.Label != ""
+	}
+	return false
+}
+
+// lastProcFS is the index of the last operation that uses the private procfs; -1 for none.
+// Changes of mounts by name end with the root that they are in.
+func lastProcFS(ops []plan.Op) int {
+	last, remounts := -1, false
+	for i := range ops {
+		if writesProc(&ops[i]) {
+			last = i
+		}
+		switch ops[i].Do.(type) {
+		case *plan.AttributesByRemount:
+			remounts = true
+		case *plan.PivotRoot:
+			if remounts {
+				last = i
+			}
+		}
+	}
+	return last
+}
+
+// openProcFS opens a procfs for the child's steps, once.
+func (l *Launch) openProcFS(op *plan.Op) error {
+	if l.procFS >= 0 {
+		return nil
+	}
+	fs, err := procfs.Open()
+	if err != nil {
+		return &Error{Field: op.Field, Op: op.Do, Call: "open procfs", Errno: err}
+	}
+	l.procFS = l.keep(fs.FD())
 	return nil
 }
 

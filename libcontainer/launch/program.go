@@ -76,6 +76,14 @@ func (p *program) set(value uint64) *step {
 	return s
 }
 
+// bits appends a step whose result is those bits of a slot that are in keep, and add. It is
+// positive unless that is 0.
+func (p *program) bits(s slot, keep, add uint64) *step {
+	b := p.call(0, add, s, keep)
+	b.nr = opSet
+	return b
+}
+
 // to stores the result in a slot.
 func (s *step) to(dst slot) *step {
 	s.out = uint16(dst) + 1

@@ -10,8 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gantry-containers/gantry/libcontainer/fault"
-	"github.com/gantry-containers/gantry/libcontainer/inroot"
 	"github.com/gantry-containers/gantry/libcontainer/plan"
 )
 
@@ -31,17 +29,27 @@ func (p *Process) fork(clone *plan.Op) error {
 	}
 	if do.IntoCgroup {
 		dir, err := l.CgroupDir()
-		if err != nil {
+		if err != nil && !do.MayFail {
 			return err
 		}
-		args.flags |= unix.CLONE_INTO_CGROUP
-		args.cgroup = uint64(l.keep(dir))
+		if err == nil {
+			args.flags |= unix.CLONE_INTO_CGROUP
+			args.cgroup = uint64(l.keep(dir))
+		}
 	}
 	pid, errno := spawn(args, p.arena.code(), p.arena.base)
-	if errno != 0 && do.IntoCgroup && l.CgroupElsewhere != nil {
+	if errno != 0 && do.MayFail && args.flags&unix.CLONE_INTO_CGROUP != 0 {
+		args.flags &^= unix.CLONE_INTO_CGROUP
+		args.cgroup = 0
+		pid, errno = spawn(args, p.arena.code(), p.arena.base)
+	}
+	if errno != 0 && do.IntoCgroup && !do.MayFail && l.CgroupElsewhere != nil {
 		dir, err := l.CgroupElsewhere(errno)
+		if err != nil && err != errno {
+			return err // it says itself what it could not do
+		}
 		if err != nil {
-			return &Error{Field: clone.Field, Op: clone.Do, Call: "clone3", Errno: err}
+			return &Error{Field: clone.Field, Op: clone.Do, Call: "clone3", Errno: errno}
 		}
 		args.cgroup = uint64(l.keep(dir))
 		pid, errno = spawn(args, p.arena.code(), p.arena.base)
@@ -106,8 +114,7 @@ func (p *Process) serve() error {
 	}
 }
 
-// answer makes a target that the child asked for. Where the runtime may not reach into
-// the child (rootless) it does nothing, and the child reports the target as missing.
+// answer does what the child asked for, and lets it go on.
 func (p *Process) answer(id uint32) error {
 	if int(id) >= len(p.words.requests) {
 		return ErrVanished
@@ -115,23 +122,23 @@ func (p *Process) answer(id uint32) error {
 	if err := p.adopt(); err != nil {
 		return err
 	}
-	r := &p.words.requests[id]
-	if root, err := unix.PidfdGetfd(p.PIDFD, int(int32(p.arena.slot(p.words.root))), 0); err == nil {
-		defer unix.Close(root)
-		makeTarget := inroot.MakeFile
-		if r.dir {
-			makeTarget = inroot.MakeDir
-		}
-		if err := makeTarget(root, inroot.Path(r.path)); err != nil {
-			return fault.LaunchFailed.Atf(p.ops[r.op].Field, "mount target: %w", err)
-		}
+	if err := p.words.requests[id](p); err != nil {
+		return err
 	}
 	return p.letGo()
 }
 
-// letGo lets the child go on.
+// letGo lets the child go on, with the descriptor that its request asked for.
 func (p *Process) letGo() error {
-	if _, err := unix.Write(p.raw, []byte{'g'}); err != nil && !errors.Is(err, unix.EPIPE) {
+	var err error
+	if p.reply >= 0 {
+		err = unix.Sendmsg(p.raw, []byte{'g'}, unix.UnixRights(p.reply), nil, unix.MSG_NOSIGNAL)
+		_ = unix.Close(p.reply)
+		p.reply = -1
+	} else {
+		_, err = unix.Write(p.raw, []byte{'g'})
+	}
+	if err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
 	}
 	return nil

@@ -13,7 +13,6 @@ import (
 // propagation that they are to have.
 func (l *Launch) openSources(op *plan.Op, a *plan.OpenSources) error {
 	l.sources, l.links = make(map[int]int), make(map[int]string)
-	spaces := make(map[string]int)
 	for i := range a.Sources {
 		s := &a.Sources[i]
 		if s.Path == "" {
@@ -41,7 +40,7 @@ func (l *Launch) openSources(op *plan.Op, a *plan.OpenSources) error {
 			}
 		}
 		if s.IDMap != nil {
-			if err := l.mapOwners(fd, s.IDMap, spaces); err != nil {
+			if err := l.mapOwners(fd, s.IDMap); err != nil {
 				return fail("mount_setattr "+s.Path, fmt.Errorf("map the owners: %w", err))
 			}
 		}
@@ -80,15 +79,14 @@ func openSource(s *plan.Source) (int, error) {
 // errNoIDMap says what EINVAL of mount_setattr(2) means here: the mapping itself was taken.
 var errNoIDMap = errors.New("a file system in it cannot have its owners mapped")
 
-// mapOwners id-maps a detached mount. spaces are the user namespaces made so far, by their
-// mappings.
-func (l *Launch) mapOwners(fd int, m *plan.IDMap, spaces map[string]int) error {
+// mapOwners id-maps a detached mount.
+func (l *Launch) mapOwners(fd int, m *plan.IDMap) error {
 	flags := uint(unix.AT_EMPTY_PATH)
 	if m.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
 	key := m.UserNS + "\n" + mapLines(m.UIDs) + "\n" + mapLines(m.GIDs)
-	space, ok := spaces[key]
+	space, ok := l.spaces[key]
 	if !ok {
 		var err error
 		if m.UserNS != "" {
@@ -99,7 +97,10 @@ func (l *Launch) mapOwners(fd int, m *plan.IDMap, spaces map[string]int) error {
 		if err != nil {
 			return err
 		}
-		spaces[key] = l.keep(space)
+		if l.spaces == nil {
+			l.spaces = make(map[string]int)
+		}
+		l.spaces[key] = l.keep(space)
 	}
 	err := unix.MountSetattr(fd, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(space)})
 	if errors.Is(err, unix.EINVAL) {

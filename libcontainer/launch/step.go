@@ -20,7 +20,7 @@ type step struct {
 	accept  uint64 // bit n: errno n (below 64) is no failure
 }
 
-// opSet is a step without a system call: its result is its first argument.
+// opSet is a step without a system call: its result is a[0] | a[1]&a[2].
 const opSet = ^uint64(0)
 
 const stepSize = unsafe.Sizeof(step{})

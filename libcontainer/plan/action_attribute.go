@@ -21,6 +21,10 @@ type SetCPUAffinity struct {
 	CPUs []IDRange
 }
 
+// ResetCPUAffinity lets the process use every CPU of its cgroup, whatever the caller of the
+// runtime was bound to. Since Linux 6.2 a cgroup no longer does that by itself.
+type ResetCPUAffinity struct{}
+
 // SetMemoryPolicy says from which NUMA nodes the process gets its memory, set_mempolicy(2).
 type SetMemoryPolicy struct {
 	Mode  string   // MPOL_…
@@ -53,6 +57,8 @@ func (a *SetIOPriority) String() string {
 }
 
 func (a *SetCPUAffinity) String() string { return "bind to CPUs " + join(a.CPUs, (*IDRange).String) }
+
+func (*ResetCPUAffinity) String() string { return "use all CPUs of the cgroup" }
 
 func (a *SetMemoryPolicy) String() string {
 	s := "set memory policy " + a.Mode

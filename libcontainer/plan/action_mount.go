@@ -2,6 +2,10 @@ package plan
 
 import "strings"
 
+// AttributesByRemount says that the kernel has no mount_setattr(2): the attributes and the
+// propagation of mounts are changed by mount(2), one mount at a time, once they are in place.
+type AttributesByRemount struct{}
+
 // SetPropagation changes how mounts propagate below a mount point, mount(2).
 type SetPropagation struct {
 	Path        string // host path before the root is pivoted, container path after
@@ -29,9 +33,15 @@ type BindMount struct {
 	Index       int
 	Destination string
 	Source      string // absolute host path
-	Recursive   bool
-	Flags       MountFlags
-	Remount     bool // change the flags of what is mounted at Destination; no Source
+	// SourceInRoot is Source as a path of the container, where it lies below the root file
+	// system: there it is what the mounts before this one have made of it.
+	SourceInRoot string
+	// ByRuntime says that the runtime opens a source which the child's user can't reach.
+	ByRuntime bool
+	IDMap     *IDMap // nil leaves the owners as they are
+	Recursive bool
+	Flags     MountFlags
+	Remount   bool // change the flags of what is mounted at Destination; no Source
 	// SourceNoFollow mounts a symlink itself, TargetNoFollow mounts on one.
 	SourceNoFollow, TargetNoFollow bool
 	// CopySymlink makes a symlink anew instead of mounting what it points to.
@@ -102,6 +112,10 @@ type Chroot struct {
 	Rootfs string
 }
 
+func (*AttributesByRemount) String() string {
+	return "change attributes of mounts by remounting them, for want of mount_setattr"
+}
+
 func (a *SetPropagation) String() string {
 	return "set propagation of " + a.Path + " to " + a.Propagation.String()
 }
@@ -122,7 +136,14 @@ func (a *BindMount) String() string {
 	if a.Recursive {
 		verb = "bind recursively "
 	}
-	s := verb + a.Source + " on " + a.Destination + a.Flags.suffix()
+	source := a.Source
+	if a.SourceInRoot != "" {
+		source = "the container's " + a.SourceInRoot
+	}
+	s := verb + source + " on " + a.Destination + a.Flags.suffix()
+	if a.IDMap != nil {
+		s += ", map the owners" + a.IDMap.String()
+	}
 	if a.SourceNoFollow {
 		s += ", not following the source"
 	}
@@ -167,4 +188,5 @@ func (a *PivotRoot) String() string {
 	}
 	return "pivot the root"
 }
+
 func (a *Chroot) String() string { return "change root to " + a.Rootfs }

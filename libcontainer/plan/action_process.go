@@ -60,13 +60,20 @@ type DropBounding struct {
 type SetUser struct {
 	UID, GID uint32
 	Groups   []uint32
-	// KeepGroups is set where setgroups(2) is denied.
+	// KeepGroups keeps the runtime's groups: setgroups(2) is denied, or they are wanted.
 	KeepGroups bool
 }
 
 // OwnStdio gives the user the pipes and terminals that are its stdio, so that it can open
 // /dev/stdout anew; plain files stay the caller's.
 type OwnStdio struct{ UID uint32 }
+
+// ReopenNull puts the container's own /dev/null, for reading and writing, in the place of
+// the caller's on stdio. A caller may have opened that for reading only, and it lies on a
+// mount that the container doesn't have, where nobody but this host can find it again.
+//
+// ByRuntime has the runtime open it, and see that it is one.
+type ReopenNull struct{ ByRuntime bool }
 
 // SetUmask sets the file mode creation mask, umask(2).
 type SetUmask struct{ Mask uint32 }
@@ -169,10 +176,14 @@ func (a *SetUser) String() string {
 	if len(a.Groups) > 0 {
 		s += " groups " + join(a.Groups, func(g *uint32) string { return number(*g) })
 	}
+	if a.KeepGroups {
+		s += ", keep the runtime's groups"
+	}
 	return s
 }
-func (a *OwnStdio) String() string { return "give stdio to user " + number(a.UID) }
-func (a *SetUmask) String() string { return "set umask " + octal(a.Mask) }
+func (a *OwnStdio) String() string   { return "give stdio to user " + number(a.UID) }
+func (a *ReopenNull) String() string { return "open /dev/null anew where it is stdio" }
+func (a *SetUmask) String() string   { return "set umask " + octal(a.Mask) }
 func (a *ChangeDir) String() string {
 	if a.AsRoot {
 		return "change directory to " + a.Path + " as root, if it may"

@@ -2,9 +2,9 @@ package plan
 
 import "strings"
 
-// OpenSources opens the sources of bind mounts with the runtime's rights: in a user
-// namespace they may be out of reach, and only the owner of a file system may map the ids
-// of its files.
+// OpenSources opens the sources of bind mounts in the runtime's mount namespace, and maps the
+// owners of their files: a process that joined a container does not see them. It reads
+// symlinks that are to be made anew.
 type OpenSources struct {
 	Sources []Source // by index in config.json's mounts; an empty Path where none is needed
 	// Propagation is what the mounts would have as the mount namespace's own copies.

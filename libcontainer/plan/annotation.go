@@ -10,6 +10,15 @@ import (
 // propertyPrefix begins an annotation that sets a property of the container's unit.
 const propertyPrefix = "org.systemd.property."
 
+// groupsAnnotation is crun's way to give a process the groups of the runtime's caller
+// (podman's --group-add keep-groups): a user's own right to files, by groups that a user
+// namespace has no ids for.
+const groupsAnnotation = "run.oci.keep_original_groups"
+
+// KeepsGroups reports whether a container's processes keep the runtime's groups.
+// process.user.additionalGids are not added to them then.
+func KeepsGroups(annotations map[string]string) bool { return annotations[groupsAnnotation] == "1" }
+
 // annotatedProperties reads the properties that annotations ask for, in the order of their
 // names. They are checked with every driver: a mistake should not wait for systemd.
 func annotatedProperties(annotations map[string]string) ([]Property, []error) {

@@ -37,6 +37,17 @@ func (c *compiler) inherent() {
 	}
 }
 
+// finalAffinity is what an exec'ed process has from its cgroup on. A caller that names CPUs
+// for the time before has the kernel decide about the time after, config.md "execCPUAffinity".
+func (c *compiler) finalAffinity() {
+	switch a := c.proc.ExecCPUAffinity; {
+	case a == nil || a.Initial == "" && a.Final == "":
+		c.add(Child, "process", &ResetCPUAffinity{})
+	default:
+		c.affinity("process.execCPUAffinity.final", a.Final)
+	}
+}
+
 // affinity binds an exec'ed process to CPUs.
 func (c *compiler) affinity(field, list string) {
 	if list != "" {

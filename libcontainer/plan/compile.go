@@ -59,7 +59,8 @@ type compiler struct {
 	groups     []Cgroup // the container's, as far as they are known before it runs
 	unit       *Unit    // with DriverSystemd
 	properties []Property
-	deadNodes  bool // device rules without a cgroup
+	deadNodes  bool   // device rules without a cgroup
+	hook       string // the program of a hook; "" for a container's
 }
 
 // Create compiles the plan of a new container. It is the table of contents of a
@@ -81,8 +82,11 @@ func Create(in *Input) (*Plan, error) {
 		c.protectDev()
 		c.paths()
 		c.enterRoot()
+		c.nullStdio()
 	} else {
+		c.mountsOnHost()
 		c.hooks()
+		c.protectDev()
 		c.add(Child, "root.path", &Chroot{Rootfs: c.Rootfs})
 		c.terminal()
 	}
@@ -97,7 +101,7 @@ func Create(in *Input) (*Plan, error) {
 }
 
 func newCompiler(in *Input) *compiler {
-	c := &compiler{Input: in, proc: in.Spec.Process, linux: in.Spec.Linux, readonlyDev: -1}
+	c := &compiler{Input: in, proc: withEnvOnce(in.Spec.Process), linux: in.Spec.Linux, readonlyDev: -1}
 	if c.linux == nil {
 		c.linux = &specs.Linux{}
 	}
@@ -237,7 +241,7 @@ func (c *compiler) process() {
 	if !byRuntime {
 		c.raise(Child)
 	}
-	c.identity(c.proc, c.ns.user(), c.denySetgroups())
+	c.identity(c.proc, c.ns.user(), c.keepGroups())
 	late := c.lateCgroups()
 	if len(late) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: late})
@@ -250,7 +254,7 @@ func (c *compiler) process() {
 
 // commit is the point from which on the container exists.
 func (c *compiler) commit() {
-	if !hasHome(c.proc.Env) {
+	if c.wantsHome(c.proc) {
 		c.add(Runtime, "process.user", &FindHome{UID: c.proc.User.UID})
 	}
 	if c.ns.user() {

@@ -143,9 +143,9 @@ func ruleNumber(n *int64) (int64, bool) {
 }
 
 // sortedAccess brings the letters of an access into the order "rwm", each once. It is
-// empty when there are others.
+// empty when there are others, but for an a, which says nothing.
 func sortedAccess(access string) string {
-	if strings.Trim(access, accessAll) != "" {
+	if strings.Trim(access, accessAll+"a") != "" {
 		return ""
 	}
 	return keepAccess(accessAll, func(letter string) bool { return strings.Contains(access, letter) })

@@ -57,6 +57,7 @@ func TestDeviceRules(t *testing.T) {
 			want: "deny a *:* rwm; allow b 8:0 r; " + tail,
 		},
 		{name: "deny all forgets what was before", spec: deviceSpec(t, `{"allow":true,"type":"b","major":8,"access":"rw"},`+deny), want: usual},
+		{name: "an a among the letters says nothing", spec: deviceSpec(t, `{"allow":true,"access":"rwma"}`), want: "allow a *:* rwm"},
 		{name: "allow all", spec: deviceSpec(t, `{"allow":true,"access":"rwm"}`), want: "allow a *:* rwm"},
 		{
 			name: "allow all but one", spec: deviceSpec(t, `{"allow":true,"access":"rwm"},{"allow":false,"type":"b","major":8,"access":"rw"}`),

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -36,6 +37,11 @@ type ExecInput struct {
 	MemoryPolicy *specs.LinuxMemoryPolicy
 	// DenySetgroups is set where the container's user namespace denies setgroups(2).
 	DenySetgroups bool
+	// KeepGroups says that the container's processes have the runtime's groups: KeepsGroups.
+	KeepGroups bool
+	// Hook is the program of a hook, which is run in the place of Process.Args[0]: with stdio
+	// of its own, and in Process.Env as it is. "" for other processes.
+	Hook string
 }
 
 // Exec compiles the plan of an exec'ed process. Everything that needs rights happens
@@ -44,7 +50,7 @@ type ExecInput struct {
 func Exec(in *ExecInput) (*Plan, error) {
 	c := &compiler{
 		Input: &Input{Facts: in.Facts, Seccomp: in.Seccomp, ID: in.ID, NoNewKeyring: in.NoNewKeyring},
-		proc:  in.Process, linux: &specs.Linux{Personality: in.Personality, MemoryPolicy: in.MemoryPolicy},
+		proc:  withEnvOnce(in.Process), hook: in.Hook, linux: &specs.Linux{Personality: in.Personality, MemoryPolicy: in.MemoryPolicy},
 	}
 	c.Ops = make([]Op, 0, 32)
 	if in.NoMknod {
@@ -57,13 +63,11 @@ func Exec(in *ExecInput) (*Plan, error) {
 		memory = h.Name
 	}
 	c.enter(in, &ns, memory)
-	c.identity(c.proc, ns.user(), in.DenySetgroups)
+	c.identity(c.proc, ns.user(), in.DenySetgroups || in.KeepGroups)
 	if memory != "" && len(in.Cgroups) > 0 {
 		c.add(Child, "linux.resources.memory", &JoinCgroups{Hierarchies: []string{memory}})
 	}
-	if a := c.proc.ExecCPUAffinity; a != nil {
-		c.affinity("process.execCPUAffinity.final", a.Final)
-	}
+	c.finalAffinity()
 	if ns.isNew("pid") {
 		c.add(Child, "linux.namespaces", &Fork{})
 	}
@@ -75,7 +79,7 @@ func Exec(in *ExecInput) (*Plan, error) {
 	if c.proc.Terminal {
 		c.add(Child, "process.terminal", &ControlTerminal{})
 	}
-	if !hasHome(c.proc.Env) {
+	if c.wantsHome(c.proc) {
 		c.add(Runtime, "process.user", &FindHome{UID: c.proc.User.UID})
 	}
 	if ns.user() {
@@ -97,17 +101,21 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	if ns.user() {
 		c.ownStdio(c.proc, in.UIDMappings)
 	}
-	early, born := in.Cgroups, false
+	affine := c.proc.ExecCPUAffinity != nil && c.proc.ExecCPUAffinity.Initial != ""
+	early, born, mayFail := in.Cgroups, false, false
 	switch {
 	case in.Attach != nil:
 		early = nil
 	case memory != "":
 		early = without(early, memory)
-	case c.proc.ExecCPUAffinity != nil && c.proc.ExecCPUAffinity.Initial != "": // it goes for the time before the cgroup
+	case affine: // it goes for the time before the cgroup
 	case in.Facts.Cgroup.Mode == host.CgroupV2:
 		early, born = nil, len(in.Cgroups) > 0
 	}
-	c.add(Runtime, "process", &Clone{IntoCgroup: born})
+	if tracksUnified(&in.Facts.Cgroup) && slices.Contains(early, "") && !affine {
+		early, born, mayFail = without(early, ""), true, true
+	}
+	c.add(Runtime, "process", &Clone{IntoCgroup: born, MayFail: mayFail})
 	c.add(Child, "process", &CloseFDs{Preserve: in.PreserveFDs})
 	if privileged {
 		c.add(Child, "root", &SealExe{})
@@ -128,7 +136,7 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	if c.proc.OOMScoreAdj != nil {
 		c.add(Child, "process.oomScoreAdj", &SetOOMScore{Score: *c.proc.OOMScoreAdj})
 	}
-	c.add(Child, "linux.namespaces", &JoinContainer{Types: in.Namespaces})
+	c.add(Child, "linux.namespaces", &JoinContainer{Types: in.Namespaces, KeepGroups: in.KeepGroups})
 	if !ns.isNew("mount") {
 		c.add(Child, "root.path", &Chroot{Rootfs: in.Rootfs})
 	}
@@ -138,7 +146,7 @@ func (c *compiler) enter(in *ExecInput, ns *namespaces, memory string) {
 	}
 	if ns.user() {
 		c.keyring()
-		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: in.DenySetgroups})
+		c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: in.DenySetgroups || in.KeepGroups})
 	} else {
 		c.keyring()
 	}

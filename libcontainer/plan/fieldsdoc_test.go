@@ -26,7 +26,15 @@ looks what changes in the plan; rewrite it with ` + "`go test ./libcontainer/pla
   TestEveryFieldRefusesAWrongType tries for every field and object what its type can't hold: other JSON
   types, numbers out of range, a NUL byte in a string.
 
-The validation programs of OCI runtime-tools have a [page of their own](runtime-tools.md).
+The validation programs of OCI runtime-tools have a [page of their own](runtime-tools.md), and so have runc's
+own tests ([how they end](runc-suite.md)). Of these, the following end otherwise than with the runc that they belong to,
+for they look for what upstream's own code writes with --debug:
+
+- cpu_affinity.bats: "runc exec [CPU affinity, only initial set from process.json]", "… initial and final set from
+  process.json]", "… initial and final set from config.json]"
+- debug.bats: "global --debug", "… to --log", "… to --log --log-format 'text'", "… 'json'"
+- exec.bats: "runc --debug exec", "runc --debug --log exec"
+- run.bats: "runc run [/proc/self/exe clone]"
 
 | field | operations | golden plans | refused |
 |---|---|---|---|

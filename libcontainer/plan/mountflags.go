@@ -173,8 +173,7 @@ func (o *mountOptions) idmapping(s string) bool {
 	return ok
 }
 
-// plain handles the options that are neither attribute nor data. Those that only
-// clear a file system flag have nothing to clear on a new mount.
+// plain handles the options that are neither attribute nor data.
 func (o *mountOptions) plain(s string) {
 	switch s {
 	case "rw":
@@ -185,14 +184,16 @@ func (o *mountOptions) plain(s string) {
 		o.bind, o.recursive = true, true
 	case "remount":
 		o.remount = true
+	case "loud":
+		o.clear(FSSilent, false)
 	case "async":
-		o.flags.Set &^= FSSync
+		o.clear(FSSync, false)
 	case "nolazytime":
-		o.flags.Set &^= FSLazyTime
+		o.clear(FSLazyTime, false)
 	case "noiversion":
-		o.flags.Set &^= FSVersion
+		o.clear(FSVersion, false)
 	case "nomand":
-		o.flags.Set &^= FSMandatoryLock
+		o.clear(FSMandatoryLock, false)
 	}
 }
 

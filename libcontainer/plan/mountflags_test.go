@@ -53,14 +53,17 @@ func TestMountOptions(t *testing.T) {
 		name, options string
 		want          mountOptions
 	}{
-		{name: "nothing asks for nothing", options: ",defaults,loud"},
+		{name: "nothing asks for nothing", options: ",defaults"},
 		{name: "the later of two opposites counts", options: "ro,rw", want: mountOptions{flags: MountFlags{Clear: ReadOnly}}},
 		{name: "and in the other order", options: "suid,nosuid", want: mountOptions{flags: MountFlags{Set: NoSuid}}},
 		{name: "access time modes exclude each other", options: "noatime,strictatime,relatime", want: mountOptions{flags: MountFlags{Set: RelAtime}}},
 		{name: "recursive ones too", options: "rnoatime,rstrictatime", want: mountOptions{flags: MountFlags{RecSet: StrictAtime}}},
 		{name: "recursive options leave the others alone", options: "ro,rrw,nodev,rdev", want: mountOptions{flags: MountFlags{Set: ReadOnly | NoDev, RecClear: ReadOnly | NoDev}}},
 		{name: "file system flags have no recursive form", options: "rsync,rmand", want: mountOptions{data: []string{"rsync", "rmand"}}},
-		{name: "a flag that is taken back", options: "sync,async,lazytime,nolazytime,mand,nomand,iversion,noiversion"},
+		{
+			name: "a flag that is taken back", options: "sync,async,lazytime,nolazytime,mand,nomand,iversion,noiversion,silent,loud",
+			want: mountOptions{flags: MountFlags{Clear: FSSync | FSLazyTime | FSMandatoryLock | FSVersion | FSSilent}},
+		},
 		{name: "bind is no data", options: "bind", want: mountOptions{bind: true}},
 		{name: "rbind is recursive", options: "rbind", want: mountOptions{bind: true, recursive: true}},
 		{name: "remount", options: "remount,noexec", want: mountOptions{remount: true, flags: MountFlags{Set: NoExec}}},

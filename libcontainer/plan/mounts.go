@@ -31,6 +31,10 @@ type MountsInput struct {
 // through a symlink is refused.
 func AddMounts(in *MountsInput) (*Plan, error) {
 	c := in.compiler()
+	if c.Facts.Lacks(host.MountSetattr) {
+		// Without it a mount has its attributes only when the container can reach it already.
+		c.lacks("mounts", "mounting in a running container", host.MountSetattr)
+	}
 	c.openSources()
 	c.enterMounts(in)
 	if slices.ContainsFunc(in.Mounts, func(m specs.Mount) bool { return m.Type == "proc" }) && slices.Contains(in.Namespaces, "pid") {
@@ -95,6 +99,7 @@ func (c *compiler) enterMounts(in *MountsInput) {
 
 func (c *compiler) addMount(i int, m *specs.Mount) {
 	o := c.options[i]
+	c.checkMount(i, m, &o)
 	if !isBind(m, &o) {
 		c.filesystem(i, m, &o, true)
 		return

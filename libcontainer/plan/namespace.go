@@ -82,6 +82,7 @@ func (c *compiler) birth() {
 	} else {
 		c.birthInOne(created)
 	}
+	c.add(Child, "process", &ResetCPUAffinity{})
 	if c.lateCgroupNS() {
 		c.add(Child, "linux.namespaces", &Unshare{New: []string{"cgroup"}})
 	}
@@ -103,7 +104,7 @@ func (c *compiler) birthInOne(created []string) {
 	}
 	c.enterCgroups()
 	if len(c.ns.joined) > 0 {
-		c.add(Child, "linux.namespaces", &JoinNamespaces{Namespaces: joinOrder(c.ns.joined, c.Facts.UID)})
+		c.add(Child, "linux.namespaces", &JoinNamespaces{Namespaces: joinOrder(c.ns.joined, c.Facts.UID), KeepGroups: KeepsGroups(c.Spec.Annotations)})
 	}
 	if unprivileged {
 		c.add(Child, "root", &SealExe{})
@@ -122,7 +123,7 @@ func (c *compiler) birthInTwo(created []string) {
 	}
 	c.enterCgroups()
 	if len(c.ns.joined) > 0 {
-		c.add(Child, "linux.namespaces", &JoinNamespaces{Namespaces: joinOrder(c.ns.joined, c.Facts.UID)})
+		c.add(Child, "linux.namespaces", &JoinNamespaces{Namespaces: joinOrder(c.ns.joined, c.Facts.UID), KeepGroups: KeepsGroups(c.Spec.Annotations)})
 	}
 	if c.ns.isNew("user") {
 		c.add(Child, "linux.namespaces", &Unshare{New: []string{"user"}})
@@ -130,20 +131,27 @@ func (c *compiler) birthInTwo(created []string) {
 	if !privileged {
 		c.add(Child, "root", &SealExe{})
 	}
+	c.newTime()
 	c.oomScore()
 	c.ownIDs()
-	if c.ns.isNew("time") {
-		c.add(Child, "linux.namespaces", &Unshare{New: []string{"time"}})
-		if len(c.linux.TimeOffsets) > 0 {
-			c.add(Child, "linux.timeOffsets", &SetTimeOffsets{Offsets: timeOffsets(c.linux.TimeOffsets)})
-		}
-	}
 	c.add(Child, "process", &Undumpable{})
 	c.add(Child, "linux.namespaces", &Fork{New: without(created, "user", "time")})
 }
 
+// newTime makes the time namespace, in the container's user namespace but before the process
+// becomes root there: that makes its files in /proc those of the machine's root.
+func (c *compiler) newTime() {
+	if !c.ns.isNew("time") {
+		return
+	}
+	c.add(Child, "linux.namespaces", &Unshare{New: []string{"time"}})
+	if len(c.linux.TimeOffsets) > 0 {
+		c.add(Child, "linux.timeOffsets", &SetTimeOffsets{Offsets: timeOffsets(c.linux.TimeOffsets)})
+	}
+}
+
 func (c *compiler) clone(created []string) {
-	c.add(Runtime, "linux.namespaces", &Clone{New: created, IntoCgroup: c.bornInCgroup()})
+	c.add(Runtime, "linux.namespaces", &Clone{New: created, IntoCgroup: c.bornInCgroup() || c.bornInTracking(), MayFail: c.bornInTracking()})
 	c.add(Child, "process", &CloseFDs{Preserve: c.PreserveFDs})
 }
 
@@ -152,6 +160,13 @@ func (c *compiler) clone(created []string) {
 func (c *compiler) bornInCgroup() bool {
 	return c.Facts.Cgroup.Mode == host.CgroupV2 && !c.OptionalCgroups && c.Driver == DriverFiles
 }
+
+// bornInTracking reports whether the child need not join the v2 cgroup that stands beside those of v1.
+func (c *compiler) bornInTracking() bool {
+	return tracksUnified(&c.Facts.Cgroup) && !c.OptionalCgroups && c.Driver == DriverFiles
+}
+
+func tracksUnified(f *host.Cgroup) bool { return f.Mode == host.CgroupHybrid && f.Hierarchy("") != nil }
 
 // joinOrder puts the user namespace last for a privileged runtime, which may enter
 // all the others as it is, and first for any other, which gets its rights from it.
@@ -183,7 +198,7 @@ func (c *compiler) ownIDs() {
 		})
 	}
 	c.keyring()
-	c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: c.denySetgroups()})
+	c.add(Child, "linux.uidMappings", &BecomeRoot{KeepGroups: c.keepGroups()})
 }
 
 // singleOwnID reports whether the maps name nothing but the runtime's own ids, which
@@ -200,6 +215,9 @@ func (c *compiler) singleOwnID() bool {
 func (c *compiler) denySetgroups() bool {
 	return c.Facts.NoSetgroups || c.ns.isNew("user") && c.Facts.UID != 0 && c.singleOwnID()
 }
+
+// keepGroups reports whether the process has the runtime's groups, because it must or may.
+func (c *compiler) keepGroups() bool { return c.denySetgroups() || KeepsGroups(c.Spec.Annotations) }
 
 func (c *compiler) oomScore() {
 	if c.proc.OOMScoreAdj == nil {
@@ -246,6 +264,7 @@ func (c *compiler) enterCgroups() {
 	for i := range c.Facts.Cgroup.Hierarchies {
 		h := &c.Facts.Cgroup.Hierarchies[i]
 		switch {
+		case h.Unified() && c.bornInTracking():
 		case h.Named || h.Unified():
 			tracking = append(tracking, h.Name)
 		case !slices.Contains(late, h.Name):

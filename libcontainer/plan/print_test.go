@@ -54,7 +54,7 @@ func TestWriteJSON(t *testing.T) {
 	want := []map[string]any{
 		{
 			"actor": "runtime", "field": "linux.namespaces", "op": "Clone", "text": "clone a child with new namespaces pid",
-			"args": map[string]any{"New": []any{"pid"}, "IntoCgroup": false},
+			"args": map[string]any{"New": []any{"pid"}, "IntoCgroup": false, "MayFail": false},
 		},
 		{
 			"actor": "child", "field": "process.args", "op": "Execute", "text": "execute sh -c",

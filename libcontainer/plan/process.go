@@ -16,7 +16,7 @@ const defaultUmask = 0o022
 // identity makes the child the user's process in all but the program: limits, ids,
 // directory, capabilities.
 func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
-	if !hasHome(p.Env) {
+	if c.wantsHome(p) {
 		c.add(Child, "process.user", &ReadPasswd{})
 	}
 	if !userNS {
@@ -31,7 +31,7 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 	last := c.Facts.LastCap
 	c.add(Child, "process.capabilities.bounding", &DropBounding{Drop: allCaps(last) &^ capSet(caps.Bounding, last)})
 	u := &p.User
-	if !p.Terminal && !(userNS && c.Facts.UID == 0) {
+	if !p.Terminal && c.hook == "" && !(userNS && c.Facts.UID == 0) {
 		c.add(Child, "process.user", &OwnStdio{UID: u.UID})
 	}
 	// The user may lack the right to enter its directory (/root), and root may lack it where
@@ -44,19 +44,31 @@ func (c *compiler) identity(p *specs.Process, userNS, keepGroups bool) {
 	}
 	c.add(Child, "process.user.umask", &SetUmask{Mask: mask})
 	c.add(Child, "process.cwd", &ChangeDir{Path: p.Cwd})
-	c.add(Child, "process.args[0]", &FindProgram{Name: p.Args[0], Path: searchPath(p.Env), Readable: c.handler != ""})
 	final := capabilities(caps, last)
 	if c.seccompNeedsAdmin(p) {
 		c.add(Child, "process.capabilities", &KeepCapabilities{Capabilities: final, Extra: 1 << capSysAdmin})
 	} else {
 		c.add(Child, "process.capabilities", &SetCapabilities{Capabilities: final})
 	}
+	// With the rights that it is executed with: CAP_DAC_OVERRIDE finds more.
+	if c.hook != "" {
+		c.add(Child, "path", &FindProgram{Name: c.hook})
+		return
+	}
+	c.add(Child, "process.args[0]", &FindProgram{Name: p.Args[0], Path: searchPath(p.Env), Readable: c.handler != ""})
+}
+
+// nullStdio takes care of a stdio that leads nowhere; a terminal replaces all of it.
+func (c *compiler) nullStdio() {
+	if !c.proc.Terminal {
+		c.add(Child, "process", &ReopenNull{ByRuntime: c.Facts.UID == 0})
+	}
 }
 
 // ownStdio gives stdio to the user of a user namespace with the runtime's rights: within
 // the namespace, files of the host's users can't be given away.
 func (c *compiler) ownStdio(p *specs.Process, mappings []specs.LinuxIDMapping) {
-	if p.Terminal || c.Facts.UID != 0 {
+	if p.Terminal || c.Facts.UID != 0 || c.hook != "" {
 		return
 	}
 	for _, m := range mappings {
@@ -104,10 +116,13 @@ func (c *compiler) confine(p *specs.Process, filter *Seccomp) {
 
 func (c *compiler) program(p *specs.Process) {
 	field := "process.args"
-	if c.handler != "" {
+	switch {
+	case c.handler != "":
 		field = c.handlerField
+	case c.hook != "":
+		field = "path"
 	}
-	c.add(Child, field, &Execute{Args: p.Args, Env: p.Env, FindHome: !hasHome(p.Env), Handler: c.handler})
+	c.add(Child, field, &Execute{Args: p.Args, Env: p.Env, FindHome: c.wantsHome(p), Handler: c.handler})
 }
 
 func capabilities(caps *specs.LinuxCapabilities, last int) Capabilities {
@@ -135,15 +150,47 @@ func (c *compiler) rlimits(actor Actor, p *specs.Process) {
 	}
 }
 
+// withEnvOnce is the process with each variable once, as it was said last. What two entries
+// mean depends on who reads them: libc takes the first, shells the last.
+func withEnvOnce(p *specs.Process) *specs.Process {
+	if p == nil {
+		return nil
+	}
+	last := make(map[string]int, len(p.Env))
+	for i, e := range p.Env {
+		last[envName(e)] = i
+	}
+	if len(last) == len(p.Env) {
+		return p
+	}
+	once := *p
+	once.Env = make([]string, 0, len(last))
+	for i, e := range p.Env {
+		if last[envName(e)] == i {
+			once.Env = append(once.Env, e)
+		}
+	}
+	return &once
+}
+
+func envName(e string) string {
+	name, _, _ := strings.Cut(e, "=")
+	return name
+}
+
 func searchPath(env []string) string {
 	path := defaultPath
 	for _, e := range env {
 		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			path = v // the last one counts, as in the program's own environment
+			path = v
 		}
 	}
 	return path
 }
+
+// wantsHome reports whether HOME is to be found for a process; a hook has the environment
+// that it was given.
+func (c *compiler) wantsHome(p *specs.Process) bool { return c.hook == "" && !hasHome(p.Env) }
 
 func hasHome(env []string) bool {
 	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HOME=") && e != "HOME=" })

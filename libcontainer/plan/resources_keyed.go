@@ -104,7 +104,7 @@ func (l *limits) unified(files map[string]string) {
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		field := "unified." + file
 		if l.cgroup.Mode != host.CgroupV2 {
-			l.refuse("unified", "cannot use unified on cgroup v1")
+			l.refuse("unified", "invalid configuration: cannot use unified on cgroup v1")
 			return
 		}
 		controller, _, ok := strings.Cut(file, ".")

@@ -163,7 +163,7 @@ func TestResourceWrites(t *testing.T) {
 		},
 		{
 			"unified", `{"unified":{"memory.high":"1000","cgroup.max.depth":"3","io.max":"8:0 rbps=1\n8:0 wbps=2"}}`,
-			[]string{p + "unified: cannot use unified on cgroup v1"},
+			[]string{p + "unified: invalid configuration: cannot use unified on cgroup v1"},
 			[]string{":cgroup.max.depth=3", ":io.max=8:0 rbps=1\n", ":io.max=8:0 wbps=2", ":memory.high=1000"},
 		},
 	} {

@@ -27,6 +27,9 @@ func (c *compiler) root() {
 		c.add(Child, field, &SetPropagation{Path: "/", Propagation: RecSlave})
 	}
 	c.add(Child, "root.path", &MakeRoot{Rootfs: c.Rootfs})
+	if c.Facts.Lacks(host.MountSetattr) {
+		c.add(Child, "mounts", &AttributesByRemount{})
+	}
 	if c.deadNodes {
 		c.add(Child, devicesField, &KillDeviceNodes{})
 	}
@@ -46,11 +49,22 @@ func (c *compiler) mounts() {
 	}
 }
 
+// mountsOnHost mounts them where the host sees them, for lack of a mount namespace, as runc
+// does. They outlive the container; one `umount -R` of the rootfs takes them away.
+func (c *compiler) mountsOnHost() {
+	if len(c.Spec.Mounts) > 0 {
+		c.add(Child, "root.path", &MakeRoot{Rootfs: c.Rootfs})
+		c.mounts()
+		c.devices()
+	}
+}
+
 func isBind(m *specs.Mount, o *mountOptions) bool { return o.bind || m.Type == "bind" }
 
 func (c *compiler) mount(i int, m *specs.Mount) {
 	field := index("mounts", i)
 	o := c.options[i]
+	c.checkMount(i, m, &o)
 	dest := path.Clean("/" + m.Destination)
 	if dest == "/dev" && o.flags.Set&ReadOnly != 0 && !isBind(m, &o) {
 		o.flags.Set &^= ReadOnly // until devices has made its nodes
@@ -60,13 +74,7 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	case o.remount:
 		c.add(Child, field, &BindMount{Index: i, Destination: dest, Flags: o.flags, Remount: true})
 	case isBind(m, &o):
-		if c.sharesCgroupfs(m.Source, &o) {
-			o.flags.RecSet |= ReadOnly
-		}
-		c.add(Child, field, &BindMount{
-			Index: i, Destination: dest, Source: c.hostPath(m.Source), Recursive: o.recursive, Flags: o.flags,
-			SourceNoFollow: o.sourceNoFollow, TargetNoFollow: o.targetNoFollow, CopySymlink: o.copySymlink,
-		})
+		c.bind(i, m, dest, &o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		c.cgroupMount(i, dest, o.flags)
 	case o.copyUp && m.Type == "tmpfs":
@@ -79,6 +87,22 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 		if byAttribute {
 			c.add(Child, "linux.mountLabel", &LabelMount{Destination: dest, Label: c.linux.MountLabel})
 		}
+	}
+}
+
+func (c *compiler) bind(i int, m *specs.Mount, dest string, o *mountOptions) {
+	old, shares := c.Facts.Lacks(host.MountSetattr), c.sharesCgroupfs(m.Source, o)
+	if shares && !old {
+		o.flags.RecSet |= ReadOnly
+	}
+	source := c.hostPath(m.Source)
+	c.add(Child, index("mounts", i), &BindMount{
+		Index: i, Destination: dest, Source: source, SourceInRoot: c.inRoot(source),
+		ByRuntime: c.ns.user() && c.Facts.UID == 0, IDMap: c.idMap(i, m, o), Recursive: o.recursive, Flags: o.flags,
+		SourceNoFollow: o.sourceNoFollow, TargetNoFollow: o.targetNoFollow, CopySymlink: o.copySymlink,
+	})
+	if shares && old {
+		c.protectCgroupfs(i, m, dest)
 	}
 }
 
@@ -157,17 +181,26 @@ func (c *compiler) hostPath(p string) string {
 }
 
 // paths hides and protects paths of the kernel's file systems, last so that no mount
-// covers them.
+// covers them. A path that is named again is covered once, as in runc.
 func (c *compiler) paths() {
 	for i, p := range c.linux.MaskedPaths {
-		c.add(Child, index("linux.maskedPaths", i), &MaskPath{Path: path.Clean("/" + p), Label: c.linux.MountLabel})
+		if p = path.Clean("/" + p); !namedBefore(c.linux.MaskedPaths[:i], p) {
+			c.add(Child, index("linux.maskedPaths", i), &MaskPath{Path: p, Label: c.linux.MountLabel})
+		}
 	}
 	for i, p := range c.linux.ReadonlyPaths {
-		c.add(Child, index("linux.readonlyPaths", i), &ReadonlyPath{Path: path.Clean("/" + p)})
+		if p = path.Clean("/" + p); !namedBefore(c.linux.ReadonlyPaths[:i], p) {
+			c.add(Child, index("linux.readonlyPaths", i), &ReadonlyPath{Path: p})
+		}
 	}
 	if c.Spec.Root.Readonly {
 		c.add(Child, "root.readonly", &ReadonlyRoot{})
 	}
+}
+
+// namedBefore reports whether a clean path is in a list of others.
+func namedBefore(list []string, p string) bool {
+	return slices.ContainsFunc(list, func(q string) bool { return path.Clean("/"+q) == p })
 }
 
 func (c *compiler) enterRoot() {

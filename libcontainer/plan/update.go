@@ -27,6 +27,7 @@ type Present struct {
 	MemoryUsage uint64 // v2
 	Quota       int64  // µs; -1 without one
 	Period      uint64 // µs
+	RTPeriod    uint64 // v1, µs; 0 where the kernel has no real-time groups
 	Idle        bool
 }
 

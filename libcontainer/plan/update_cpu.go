@@ -25,8 +25,21 @@ func (u *changeset) cpu(changes, merged *specs.LinuxCPU) {
 	}
 	u.weight(h, changes, merged, &files)
 	u.bandwidth(h, changes, &files)
-	u.putSetUnsigned(h, rtPeriodField, files.rtPeriod, orZero(changes.RealtimePeriod))
-	u.putSet(h, rtRuntimeField, files.rtRuntime, orZero(changes.RealtimeRuntime))
+	u.realtime(h, changes, &files)
+}
+
+// realtime takes the way over the smaller quotient, as bandwidth does: the runtime is at
+// most the period, and a parent bounds the quotient. Documentation/scheduler/sched-rt-group.rst.
+func (u *changeset) realtime(h *host.Hierarchy, c *specs.LinuxCPU, files *cpuFiles) {
+	period := func() { u.putSetUnsigned(h, rtPeriodField, files.rtPeriod, orZero(c.RealtimePeriod)) }
+	runtime := func() { u.putSet(h, rtRuntimeField, files.rtRuntime, orZero(c.RealtimeRuntime)) }
+	if orZero(c.RealtimePeriod) >= u.now.RTPeriod {
+		period()
+		runtime()
+		return
+	}
+	runtime()
+	period()
 }
 
 // cpuFiles are the names of one version of cgroups.

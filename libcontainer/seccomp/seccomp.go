@@ -122,19 +122,22 @@ func LibseccompVersion() (string, error) {
 }
 
 // SupportedFlags lists those of KnownFlags that the running kernel accepts.
-// A null filter tells: EFAULT for a known flag, EINVAL for an unknown one
-// (seccomp(2)).
 func SupportedFlags() []string {
 	var flags []string
 	for _, name := range KnownFlags() {
-		flag, _ := FlagValue(name)
-		if flag == unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV {
-			flag |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER // is refused without
-		}
-		_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(flag), 0)
-		if errno == unix.EFAULT {
+		if flag, _ := FlagValue(name); Takes(flag) {
 			flags = append(flags, name)
 		}
 	}
 	return flags
+}
+
+// Takes asks the running kernel whether it knows a flag. A null filter tells: EFAULT for a
+// known one, EINVAL for an unknown one (seccomp(2)).
+func Takes(flag uint) bool {
+	if flag == unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV {
+		flag |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER // is refused without
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(flag), 0)
+	return errno == unix.EFAULT
 }

@@ -49,7 +49,7 @@ func (c *checker) capabilities(caps *specs.LinuxCapabilities, path string) {
 	}
 	if len(lost) > 0 {
 		c.add(path+".ambient", refLinuxProcess,
-			"is ignored for what is not both permitted and inheritable: "+strings.Join(lost, ", "))
+			"can't raise ambient capability "+strings.Join(lost, ", ")+": not both permitted and inheritable")
 	}
 }
 

@@ -52,8 +52,8 @@ func TestRealConfigsHaveNoProblems(t *testing.T) {
 			"linux.resources.memory.kernel: has no effect on kernels that have given up kernel memory limits",
 			"linux.resources.memory.kernelTCP: has no effect on kernels that have given up kernel memory limits",
 		}},
-		{"runc-spec.json", root, []string{"process.capabilities.ambient: is ignored for what is not both permitted " +
-			"and inheritable: CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE"}},
+		{"runc-spec.json", root, []string{"process.capabilities.ambient: can't raise ambient capability " +
+			"CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE: not both permitted and inheritable"}},
 		{"containerd.json", root, nil},
 		{"dockerd.json", root, nil},
 		{"podman-rootless.json", rootless, nil},

@@ -3,6 +3,7 @@ package validate
 import (
 	"io/fs"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -87,14 +88,14 @@ func wildcardRule(n *int64) string {
 	return intRule(*n, "from 0 to 4294967295, or -1 for all")
 }
 
+// accessRule lets an a among the others pass, as runc does: a rule of that type has been
+// written "a *:* rwm" for so long that some write it in the wrong place.
 func accessRule(access string) string {
-	if access == "" {
+	switch {
+	case access == "":
 		return "must not be empty"
-	}
-	for i := range len(access) {
-		if b := access[i]; b != 'r' && b != 'w' && b != 'm' {
-			return "is " + quote(access) + ", must be made of r, w and m"
-		}
+	case strings.Trim(access, "arwm") != "", strings.Trim(access, "a") == "":
+		return "is " + quote(access) + ", must be made of r, w and m"
 	}
 	return ""
 }

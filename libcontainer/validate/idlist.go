@@ -39,6 +39,22 @@ func idListRule(list string) string {
 // namesNone reports whether a good list names nothing.
 func namesNone(list string) bool { return strings.Trim(list, ", \t\n") == "" }
 
+// idCount is how many a good list names, counting twice what is named twice.
+func idCount(list string) int {
+	n := 0
+	for word := range strings.SplitSeq(list, ",") {
+		first, last, ranged := strings.Cut(strings.TrimSpace(word), "-")
+		a, named := listed(first)
+		switch b, _ := listed(last); {
+		case ranged:
+			n += int(b-a) + 1
+		case named:
+			n++
+		}
+	}
+	return n
+}
+
 func listed(s string) (uint64, bool) {
 	if !digits(s) {
 		return 0, false

@@ -38,7 +38,7 @@ func (c *checker) memoryPolicyFlags(p *specs.LinuxMemoryPolicy, path string) {
 		case specs.MpolFStaticNodes:
 			static = true
 		default:
-			c.addAt(path, i, "", refMemoryPolicy, oneOf(string(f),
+			c.addAt(path, i, "", refMemoryPolicy, "invalid memory policy flag: "+oneOf(string(f),
 				"MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES"))
 		}
 	}

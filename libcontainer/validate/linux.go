@@ -3,6 +3,7 @@ package validate
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -110,11 +111,14 @@ func (c *checker) intelRdt(r *specs.LinuxIntelRdt) {
 func (c *checker) memoryPolicy(p *specs.LinuxMemoryPolicy) {
 	const path = "linux.memoryPolicy"
 	listRule := idListRule(p.Nodes)
-	c.add(path+".nodes", refMemoryPolicy, listRule)
+	if listRule != "" {
+		c.add(path+".nodes", refMemoryPolicy, "invalid memory policy nodes: "+listRule)
+	}
 	switch p.Mode {
 	case specs.MpolDefault, specs.MpolLocal:
 		if listRule == "" && !namesNone(p.Nodes) {
-			c.add(path+".nodes", refMemoryPolicy, "is "+quote(p.Nodes)+", must be empty with "+string(p.Mode))
+			c.add(path+".nodes", refMemoryPolicy,
+				string(p.Mode)+" mode requires 0 nodes but got "+strconv.Itoa(idCount(p.Nodes)))
 		}
 	case specs.MpolBind, specs.MpolInterleave, specs.MpolPreferredMany, specs.MpolWeightedInterleave:
 		if listRule == "" && namesNone(p.Nodes) {
@@ -122,7 +126,7 @@ func (c *checker) memoryPolicy(p *specs.LinuxMemoryPolicy) {
 		}
 	case specs.MpolPreferred:
 	default:
-		c.add(path+".mode", refMemoryPolicy, oneOf(string(p.Mode), "MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, "+
+		c.add(path+".mode", refMemoryPolicy, "invalid memory policy mode: "+oneOf(string(p.Mode), "MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, "+
 			"MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL"))
 	}
 	c.memoryPolicyFlags(p, path+".flags")

@@ -64,20 +64,20 @@ var linuxCases = map[string]badCase{
 		`linux.intelRdt.memBwSchema: is "L3:0=f", must start with MB:`),
 
 	"an unknown memory policy": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_X" },
-		`linux.memoryPolicy.mode: is "MPOL_X", must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, `+
+		`linux.memoryPolicy.mode: invalid memory policy mode: is "MPOL_X", must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, `+
 			"MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL"),
 	"a memory policy without its nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "" },
 		"linux.memoryPolicy.nodes: must not be empty with MPOL_INTERLEAVE"),
 	"a memory policy with nodes it can't have": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Mode = "MPOL_LOCAL" },
-		`linux.memoryPolicy.nodes: is "2-3", must be empty with MPOL_LOCAL`,
+		`linux.memoryPolicy.nodes: MPOL_LOCAL mode requires 0 nodes but got 2`,
 		"linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),
 	"a memory policy with bad nodes": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Nodes = "1;2" },
-		`linux.memoryPolicy.nodes: has "1;2", must be a list like 0-3,7`),
+		`linux.memoryPolicy.nodes: invalid memory policy nodes: has "1;2", must be a list like 0-3,7`),
 	"a memory policy with bad nodes that it can't have": onLinux(func(l *specs.Linux) {
 		l.MemoryPolicy.Mode, l.MemoryPolicy.Nodes = "MPOL_DEFAULT", "x"
-	}, `linux.memoryPolicy.nodes: has "x", must be a list like 0-3,7`),
+	}, `linux.memoryPolicy.nodes: invalid memory policy nodes: has "x", must be a list like 0-3,7`),
 	"a memory policy with an unknown flag": onLinux(func(l *specs.Linux) { l.MemoryPolicy.Flags = []specs.MemoryPolicyFlagType{"X"} },
-		`linux.memoryPolicy.flags[0]: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
+		`linux.memoryPolicy.flags[0]: invalid memory policy flag: is "X", must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES`),
 	"a memory policy that relates to no nodes": onLinux(func(l *specs.Linux) {
 		l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_PREFERRED", Flags: []specs.MemoryPolicyFlagType{"MPOL_F_STATIC_NODES"}}
 	}, "linux.memoryPolicy.flags: must not have MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES, for nodes names none"),

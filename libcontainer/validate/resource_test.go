@@ -42,6 +42,8 @@ var deviceCases = map[string]badCase{
 		"linux.resources.devices[0].access: must not be empty"),
 	"a device rule with unknown access": onRule(specs.LinuxDeviceCgroup{Access: "rwx"},
 		`linux.resources.devices[0].access: is "rwx", must be made of r, w and m`),
+	"a device rule whose access says nothing": onRule(specs.LinuxDeviceCgroup{Access: "a"},
+		`linux.resources.devices[0].access: is "a", must be made of r, w and m`),
 	"a device rule with bad numbers": onRule(specs.LinuxDeviceCgroup{Access: "r", Major: new(int64(-2)), Minor: new(int64(1 << 32))},
 		"linux.resources.devices[0].major: is -2, must be from 0 to 4294967295, or -1 for all",
 		"linux.resources.devices[0].minor: is 4294967296, must be from 0 to 4294967295, or -1 for all"),

@@ -36,7 +36,7 @@ func TestWarnings(t *testing.T) {
 					Ambient: []string{"CAP_KILL", "CAP_CHOWN", "CAP_MKNOD"},
 				}
 			},
-			[]string{"process.capabilities.ambient: is ignored for what is not both permitted and inheritable: CAP_CHOWN, CAP_MKNOD"},
+			[]string{"process.capabilities.ambient: can't raise ambient capability CAP_CHOWN, CAP_MKNOD: not both permitted and inheritable"},
 		},
 		"old and odd mounts": {
 			func(s *specs.Spec) {
