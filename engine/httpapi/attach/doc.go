@@ -1,0 +1,2 @@
+// Package attach has the routes of a container's streams: attach, attach/ws, logs, resize.
+package attach

@@ -1,0 +1,2 @@
+// Package exec has the routes of further processes in a container.
+package exec

@@ -1,0 +1,2 @@
+// Package networks has the routes of networks.
+package networks

@@ -1,0 +1,2 @@
+// Package registry has the routes that talk to registries: pull, push, search, distribution, auth.
+package registry

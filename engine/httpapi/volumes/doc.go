@@ -1,0 +1,2 @@
+// Package volumes has the routes of volumes.
+package volumes

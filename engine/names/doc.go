@@ -1,0 +1,2 @@
+// Package names makes ids and names for containers.
+package names

@@ -1,0 +1,2 @@
+// Package system tells about the engine: version, info, disk use.
+package system

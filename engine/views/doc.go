@@ -1,0 +1,2 @@
+// Package views makes the pictures of containers that clients see: list entries and inspect, by API version.
+package views
