@@ -18,7 +18,10 @@ import (
 func TestCVE_2019_5736_Handler(t *testing.T) {
 	e := harness.New(t)
 	handler, before := handlerBeside(t)
-	bundle := hostile(t, e, func(s *specs.Spec) { withCaps(s, "CAP_SYS_PTRACE", "CAP_SYS_ADMIN") })
+	bundle := hostile(t, e, func(s *specs.Spec) {
+		withCaps(s, "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
+		s.Process.Args = []string{"/bin/attacker", "poll", "12", "/report"} // two commands come meanwhile, on a busy machine, too
+	})
 	watcher, module := e.ID("watcher"), e.ID("module")
 	e.MustRun("run", "--detach", "--bundle", bundle, watcher)
 	pid := e.State(watcher).Pid

@@ -103,6 +103,7 @@ func TestCopyUpOfWhatASecondContainerSwaps(t *testing.T) {
 // changes runs `runc mounts`.
 func changes(t *testing.T, e *harness.Env, verb, id string, mounts ...specs.Mount) harness.Result {
 	t.Helper()
+	harness.NeedKernel(t, 5, 12)
 	b, err := json.Marshal(mounts)
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,40 @@ func TestCVE_2021_30465_MountTargetIsSwappedForALink(t *testing.T) {
 	})
 }
 
+// TestSourceInTheRootIsALinkToTheHost: what a volume calls a directory of the container is
+// looked up in the container.
+func TestSourceInTheRootIsALinkToTheHost(t *testing.T) {
+	script := "cat /out/secret /out/kept 2>/dev/null; test -e /out/secret && echo x >/out/secret; true"
+	config := func(volume, rootfs string) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, bind(volume, "/vol"), bind(filepath.Join(rootfs, "vol/source"), "/out"))
+		}
+	}
+	t.Run("that stands still", func(t *testing.T) {
+		e, host, volume := harness.New(t), canary(t), t.TempDir()
+		bundle := e.Bundle(script, nil)
+		e.EditConfig(bundle, config(volume, filepath.Join(bundle, "rootfs")))
+		link(t, host, filepath.Join(volume, "source"))
+		mkdir(t, filepath.Join(bundle, "rootfs", host)) // what the link leads to inside
+		answers(t, e, bundle, "")
+	})
+	t.Run("that comes and goes", func(t *testing.T) {
+		e, host, volume := harness.New(t), canary(t), t.TempDir()
+		bundle := e.Bundle(script, nil)
+		e.EditConfig(bundle, config(volume, filepath.Join(bundle, "rootfs")))
+		mkdir(t, filepath.Join(bundle, "rootfs", host))
+		mkdir(t, filepath.Join(volume, "source"))
+		link(t, host, filepath.Join(volume, "link"))
+		swapper(t, filepath.Join(volume, "source"), filepath.Join(volume, "link"))
+		race(t, e, bundle, func(stdout string) string {
+			if stdout != "" {
+				return "the container saw the canary"
+			}
+			return ""
+		})
+	})
+}
+
 func TestCVE_2024_45310_MissingTargetsAreMadeOnTheHost(t *testing.T) {
 	t.Run("through a link that stands still", func(t *testing.T) {
 		e, host, volume := harness.New(t), canary(t), t.TempDir()

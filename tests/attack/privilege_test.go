@@ -167,9 +167,9 @@ func TestExecCgroupIsBelowTheContainers(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.Remove(sibling) })
 	for _, path := range []string{"../" + filepath.Base(sibling), "pids:../" + filepath.Base(sibling), "..", "x/../../" + filepath.Base(sibling)} {
-		want := "not a sub cgroup path"
+		want := "bad sub cgroup path"
 		if strings.HasPrefix(path, "pids:") && harness.CgroupV2.Probe() == nil {
-			want = "the container has no cgroup for pids"
+			want = "unknown controller pids"
 		}
 		r := e.Run("exec", "--cgroup", path, id, "true")
 		if r.Code != 255 || !strings.Contains(r.Stderr, want) {

@@ -3,6 +3,7 @@ package badinput_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -75,7 +76,7 @@ var badPrograms = []struct {
 	{"missing in PATH", "none", nil, false, `process.args[0]: exec: "none": executable file not found in $PATH`},
 	{"empty", "", nil, false, `process.args[0]: exec: "": executable file not found in $PATH`},
 	{"below a file", "/bin/busybox/x", nil, false, `process.args[0]: exec: "/bin/busybox/x": stat /bin/busybox/x: not a directory`},
-	{"a directory", "/bin", nil, false, `process.args[0]: exec: "/bin": is a directory`},
+	{"a directory", "/bin", nil, false, `process.args[0]: exec: "/bin": is a directory: permission denied`},
 	{"a directory in PATH", "dir", func(root string) error { return os.Mkdir(root+"/bin/dir", 0o755) }, false, `process.args[0]: exec: "dir": executable file not found in $PATH`},
 	{"a loop of symlinks", "/loop", func(root string) error { return os.Symlink("loop", root+"/loop") }, false, `process.args[0]: exec: "/loop": stat /loop: too many levels of symbolic links`},
 	{"not executable", "/plain", func(root string) error { return os.WriteFile(root+"/plain", nil, 0o644) }, false, `process.args[0]: exec: "/plain": permission denied`},
@@ -152,6 +153,11 @@ func TestARootfsOnAMountWithoutExec(t *testing.T) {
 	}
 }
 
+// mounting is how runc begins to tell of a bind mount that failed.
+func mounting(source, destination string) string {
+	return fmt.Sprintf("unable to start container process: error during container init: error mounting %q to rootfs at %q: ", source, destination)
+}
+
 func TestAMountThatIsImpossible(t *testing.T) {
 	e := harness.New(t)
 	id := e.ID("a")
@@ -162,10 +168,10 @@ func TestAMountThatIsImpossible(t *testing.T) {
 		mount specs.Mount
 		want  string
 	}{
-		{"a source that is missing", specs.Mount{Destination: "/mnt", Source: "/none/at/all", Options: bind}, "mounts[0]: bind /none/at/all on /mnt: open_tree: no such file or directory"},
-		{"a destination below a file", specs.Mount{Destination: "/etc/passwd/x", Source: "/etc", Options: bind}, "mounts[0]: "},
-		{"a directory on a file", specs.Mount{Destination: "/etc/passwd", Source: "/etc", Options: bind}, "mounts[0]: bind /etc on /etc/passwd: move_mount: not a directory"},
-		{"a file on a directory", specs.Mount{Destination: "/etc", Source: "/etc/passwd", Options: bind}, "mounts[0]: bind /etc/passwd on /etc: move_mount: not a directory"},
+		{"a source that is missing", specs.Mount{Destination: "/mnt", Source: "/none/at/all", Options: bind}, mounting("/none/at/all", "/mnt") + "mounts[0]: bind /none/at/all on /mnt: open_tree: no such file or directory"},
+		{"a destination below a file", specs.Mount{Destination: "/etc/passwd/x", Source: "/etc", Options: bind}, mounting("/etc", "/etc/passwd/x") + "mounts[0]: "},
+		{"a directory on a file", specs.Mount{Destination: "/etc/passwd", Source: "/etc", Options: bind}, mounting("/etc", "/etc/passwd") + "mounts[0]: bind /etc on /etc/passwd: move_mount: not a directory"},
+		{"a file on a directory", specs.Mount{Destination: "/etc", Source: "/etc/passwd", Options: bind}, mounting("/etc/passwd", "/etc") + "mounts[0]: bind /etc/passwd on /etc: move_mount: not a directory"},
 		{"a destination that is a FIFO", specs.Mount{Destination: "/fifo/x", Type: "tmpfs"}, "mounts[0]: "},
 		{"a file system that nobody knows", specs.Mount{Destination: "/mnt", Type: "florpfs"}, "mounts[0]: mount florpfs on /mnt: mount: no such device"},
 		{"an option that the file system refuses", specs.Mount{Destination: "/mnt", Type: "tmpfs", Options: []string{"size=lots"}}, "mounts[0]: mount tmpfs on /mnt data size=lots: mount: invalid argument"},

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/gantry-containers/gantry/tests/bench/report"
 )
 
 const memoryCase = "memory"
@@ -49,19 +51,8 @@ func (b *bench) compare(name string, peer side) error {
 			wall[i] = append(wall[i], float64(c.wall)/float64(time.Millisecond))
 		}
 	}
-	fmt.Printf("%-10s %-10s %s   %s\n", name, peer.name, columns(cpu), columns(wall))
+	fmt.Printf("%-10s %-10s %s   %s\n", name, peer.name, report.Columns(cpu), report.Columns(wall))
 	return nil
-}
-
-// columns shows both medians in milliseconds and the ratio of ours to the peer's, pair by pair.
-func columns(values [2][]float64) string {
-	ratios := make([]float64, len(values[0]))
-	for i := range ratios {
-		ratios[i] = values[0][i] / values[1][i]
-	}
-	r := summarize(ratios)
-	return fmt.Sprintf("%8.2f %8.2f  %.3f [%.3f, %.3f]",
-		summarize(values[0]).median, summarize(values[1]).median, r.median, r.low, r.high)
 }
 
 // operation prepares a case on one side. It returns the work of one turn, and what ends the preparation.

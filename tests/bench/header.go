@@ -1,23 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/gantry-containers/gantry/tests/bench/report"
 )
 
 // printHeader says on what the numbers were taken, and names the columns.
 func (b *bench) printHeader() {
-	var uts unix.Utsname
-	_ = unix.Uname(&uts)                    // fails for a bad pointer only
-	load, _ := os.ReadFile("/proc/loadavg") // a header without it is still a header
-	fmt.Printf("machine  %s, %d CPUs, Linux %s %s, load %s\n", cpuModel(), runtime.NumCPU(),
-		unix.ByteSliceToString(uts.Release[:]), unix.ByteSliceToString(uts.Machine[:]), firstField(string(load)))
+	fmt.Println(report.Machine())
 	fmt.Printf("bench    %s, %d pairs per line after %d warm-ups\n", runtime.Version(), b.opts.pairs, warmups)
 	fmt.Printf("ours     %s: %s\n", b.opts.ours.path, version(b.opts.ours))
 	for _, peer := range b.opts.peers {
@@ -42,24 +36,4 @@ func version(s side) string {
 		}
 	}
 	return strings.Join(kept, ", ")
-}
-
-func cpuModel() string {
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	defer f.Close()
-	scanner := bufio.NewScanner(f)
-	for scanner.Scan() {
-		if name, value, found := strings.Cut(scanner.Text(), ":"); found && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
-}
-
-func firstField(text string) string {
-	field, _, _ := strings.Cut(text, " ")
-	return field
 }

@@ -128,7 +128,7 @@ func (e *Env) RunWith(change func(*exec.Cmd), args ...string) Result {
 	if err := cmd.Start(); err != nil {
 		e.T.Fatal(err)
 	}
-	timer := time.AfterFunc(Slow(60*time.Second), func() {
+	timer := time.AfterFunc(Limit(60*time.Second), func() {
 		e.T.Errorf("%v takes too long", cmd.Args)
 		_ = cmd.Process.Kill()
 	})

@@ -81,7 +81,7 @@ func TestAppArmorProfileThatIsNotLoaded(t *testing.T) {
 	wantFailure(t, c.Run("exec", "--apparmor", "gantry-none", c.id, "echo", "started"), words...)
 }
 
-func TestAppArmorIsNotEnabled(t *testing.T) {
+func TestNoAppArmor(t *testing.T) {
 	harness.NeedRoot(t)
 	if harness.AppArmor.Probe() == nil {
 		t.Skip("needs a kernel without AppArmor")

@@ -180,11 +180,7 @@ func TestExecCPUAffinity(t *testing.T) {
 	equal(t, "exec, from the config", "1", affinity(nil))
 	equal(t, "a process without, from the config", "1", affinity(&specs.Process{}))
 	stays := "0"
-	var major, minor int
-	if _, err := fmt.Sscanf(commandOutput(t, "uname", "-r"), "%d.%d", &major, &minor); err != nil {
-		t.Fatal(err)
-	}
-	if major < 6 || major == 6 && minor < 2 {
+	if harness.KernelBefore(t, 6, 2) {
 		stays = all // before Linux 6.2 joining a cgroup with a cpuset ends it
 	}
 	equal(t, "the initial one alone", stays, affinity(with("0", "")))

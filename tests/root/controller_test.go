@@ -112,16 +112,22 @@ func TestRdmaDeviceThatIsNotThere(t *testing.T) {
 	}, "linux.resources.rdma.nosuch0")
 }
 
-// TestRdmaLimits makes a device out of an ordinary network device, rxe(7).
-func TestRdmaLimits(t *testing.T) {
+// rdmaDevice makes a device out of an ordinary network device, rxe(7), and returns its name.
+func rdmaDevice(t *testing.T) string {
+	t.Helper()
 	needController(t, "rdma")
 	const script = `modprobe rdma_rxe && modprobe dummy && ip link add gantryrdma type dummy && ip link set gantryrdma up && rdma link add gantryrxe type rxe netdev gantryrdma`
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "gantryrdma").Run() })
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Skipf("no RDMA device can be made here: %v: %s", err, out)
 	}
+	return "gantryrxe"
+}
+
+func TestRdmaLimits(t *testing.T) {
+	name := rdmaDevice(t)
 	c := start(t, func(s *specs.Spec) {
-		s.Linux.Resources.Rdma = map[string]specs.LinuxRdma{"gantryrxe": {HcaHandles: new(uint32(3)), HcaObjects: new(uint32(1000))}}
+		s.Linux.Resources.Rdma = map[string]specs.LinuxRdma{name: {HcaHandles: new(uint32(3)), HcaObjects: new(uint32(1000))}}
 	})
-	cgroupFile{"rdma", "rdma.max", "rdma.max"}.want(c, "gantryrxe hca_handle=3 hca_object=1000")
+	cgroupFile{"rdma", "rdma.max", "rdma.max"}.want(c, name+" hca_handle=3 hca_object=1000")
 }

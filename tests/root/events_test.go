@@ -228,7 +228,9 @@ func TestEventsWaitWithoutWork(t *testing.T) {
 	}
 }
 
-const hog = "head -c 64m /dev/zero | tail -c 64m >/dev/null"
+// hog offers itself to the OOM killer, whose second victim might else be the first process: what the first one
+// held is not free at once.
+const hog = "echo 1000 >/proc/self/oom_score_adj; head -c 64m /dev/zero | tail -c 64m >/dev/null"
 
 func little(s *specs.Spec) {
 	s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(8 << 20)), Swap: new(int64(8 << 20))}}

@@ -30,7 +30,7 @@ func TestExecCgroupOfControllers(t *testing.T) {
 	equal(t, "the flag twice", "freezer:"+c.id+"\nmemory:sub\npids:sub", c.exec(script, "--cgroup", "memory:sub", "--cgroup", "pids:sub"))
 	wantFailure(t, c.Run("exec", "--cgroup", "memory:nosuch", c.id, "echo", "ran"), "--cgroup")
 	wantFailure(t, c.Run("exec", "--cgroup", "nosuch:sub", c.id, "echo", "ran"), "--cgroup", "nosuch")
-	wantFailure(t, c.Run("exec", "--cgroup", "memory:../"+c.id+"x", c.id, "echo", "ran"), "not a sub cgroup path")
+	wantFailure(t, c.Run("exec", "--cgroup", "memory:../"+c.id+"x", c.id, "echo", "ran"), "bad sub cgroup path")
 }
 
 // onlyV2 is a container on pure cgroup v2, with the directory of its cgroup.
@@ -72,7 +72,7 @@ func TestExecCgroupOnV2(t *testing.T) {
 	equal(t, "without the flag", "", whereV2(t, run, id))
 	equal(t, "with it", "/sub", whereV2(t, run, id, "--cgroup", "/sub"))
 	wantFailure(t, run("exec", "--cgroup", "nosuch", id, "echo", "ran"), "--cgroup")
-	wantFailure(t, run("exec", "--cgroup", "../"+id+"x", id, "echo", "ran"), "not a sub cgroup path")
+	wantFailure(t, run("exec", "--cgroup", "../"+id+"x", id, "echo", "ran"), "bad sub cgroup path")
 }
 
 // TestExecJoinsInitInAnInnerCgroup: a container that hands controllers on to cgroups of its

@@ -3,6 +3,7 @@ package root_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,7 +63,7 @@ func TestExecExitStatus(t *testing.T) {
 		equal(t, script, want, c.Run("exec", c.id, "sh", "-c", script).Code)
 	}
 	for program, words := range map[string][]string{
-		"nothing": {"executable file not found in $PATH"}, "/nothing": {"no such file or directory"}, "/etc/passwd": {"permission denied"}, "/bin": {"is a directory"},
+		"nothing": {"executable file not found in $PATH"}, "/nothing": {"no such file or directory"}, "/etc/passwd": {"permission denied"}, "/bin": {"is a directory: permission denied"},
 	} {
 		r := c.Run("exec", c.id, program)
 		equal(t, program, 255, r.Code)
@@ -98,6 +99,18 @@ func TestExecProcessFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "process.json")
 	write(t, file, string(b))
 	equal(t, "output", "0\n3 4\n/usr\nfile\n0077\n55\nCapEff:\t0000000000000020\nNoNewPrivs:\t1\n77\n", c.MustRun("exec", "--process", file, c.id))
+}
+
+// TestExecProcessFromAPipe: scripts write `--process <(jq …)`.
+func TestExecProcessFromAPipe(t *testing.T) {
+	harness.NeedRoot(t)
+	c := start(t, nil)
+	r := c.RunWith(func(cmd *exec.Cmd) {
+		line := `"$0" "$@" --process <(sleep 0.2; echo '{"args": ["echo", "piped"], "cwd": "/"}') ` + c.id
+		cmd.Args = append([]string{"bash", "-c", line, cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/bash"
+	}, "exec")
+	equal(t, "output", "piped\n", r.Stdout)
 }
 
 // TestExecOfAProcessThatSaysLittle: what the file leaves open is the container's.

@@ -230,3 +230,92 @@ func TestAContainerThatAHookKillsIsNotCreated(t *testing.T) {
 		wantFailure(t, e.Run("create", "-b", bundle, e.ID("c")), "ended before it ran the program")
 	}
 }
+
+// A startContainer hook is a program of the container's and has no more rights than the
+// container's own: its user, capabilities, filter, cgroup and environment are the process's.
+func TestStartContainerHookIsWhatTheProcessIs(t *testing.T) {
+	l := newHookLog(t)
+	e := harness.New(t)
+	script := `exec >` + l.dir + `/seen; id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/self/cgroup; echo $ONE $HOME; pwd; umask`
+	config := func(s *specs.Spec) {
+		if err := os.Chmod(l.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		hostCgroups(s) // so that the hook sees the path that we see
+		s.Mounts = append(s.Mounts, bind(l.dir, l.dir))
+		s.Process.User.UID, s.Process.User.GID, s.Process.User.Umask = 1000, 1000, new(uint32(0o27))
+		s.Process.Cwd = "/tmp"
+		s.Process.NoNewPrivileges = true
+		s.Process.Env = []string{"PATH=/bin:/usr/bin", "ONE=two"}
+		s.Linux.Seccomp = &specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"swapon"}, Action: specs.ActErrno}},
+		}
+		s.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}}}}
+	}
+	seen := func() string { return read(t, filepath.Join(l.dir, "seen")) }
+	reference := output(t, strings.Replace(script, "exec >"+l.dir+"/seen; ", "", 1), func(s *specs.Spec) { config(s); s.Hooks = nil })
+	withoutCgroups := func(s string) string { // each container has its own
+		var lines []string
+		for line := range strings.SplitSeq(s, "\n") {
+			if !strings.Contains(line, ":/") {
+				lines = append(lines, line)
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	id := e.ID("c")
+	e.MustRun("create", "-b", e.Bundle(sleeper, config), id)
+	e.MustRun("start", id)
+	equal(t, "a hook of start", withoutCgroups(reference), withoutCgroups(seen()))
+	equal(t, "the cgroups of a hook of start", read(t, filepath.Join("/proc", strconv.Itoa(e.State(id).Pid), "cgroup")), onlyCgroups(seen()))
+	e.MustRun("delete", "--force", id)
+	if err := os.Remove(filepath.Join(l.dir, "seen")); err != nil {
+		t.Fatal(err)
+	}
+	e.MustRun("run", "-b", e.Bundle("true", config), e.ID("d"))
+	equal(t, "a hook of run", withoutCgroups(reference), withoutCgroups(seen()))
+}
+
+func onlyCgroups(s string) string {
+	var lines []string
+	for line := range strings.SplitSeq(s, "\n") {
+		if strings.Contains(line, ":/") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestFilterHoldsForStartContainerHooks(t *testing.T) {
+	e := harness.New(t)
+	r := e.Run("run", "-b", e.Bundle("true", func(s *specs.Spec) {
+		s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_CORE"})
+		s.Linux.Seccomp = &specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"mkdir", "mkdirat"}, Action: specs.ActKillProcess}},
+		}
+		s.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exec mkdir /dev/shm/x"}}}}
+	}), e.ID("c"))
+	wantFailure(t, r, "hooks.startContainer[0]: error running startContainer hook #0: ", "bad system call")
+}
+
+// A createContainer hook is the host's program in the container's namespaces: it is root
+// there, in the root file system, and knows nothing of the runtime's environment.
+func TestCreateContainerHookStartsInTheRootFileSystem(t *testing.T) {
+	for name, change := range map[string]func(*specs.Spec){"as it is": func(*specs.Spec) {}, "in a user namespace": mapped} {
+		t.Run(name, func(t *testing.T) {
+			l := newHookLog(t)
+			e := harness.New(t)
+			script := `pwd >` + l.dir + `/pwd; (id -u; env | grep -v -e ^PWD= -e ^SHLVL= -e ^_=) >` + l.dir + `/seen; exit 0`
+			if err := os.Chmod(l.dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			bundle := e.Bundle("true", func(s *specs.Spec) {
+				change(s)
+				s.Hooks = &specs.Hooks{CreateContainer: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", script}}}}
+			})
+			e.MustRun("run", "-b", bundle, e.ID("c"))
+			equal(t, "directory", filepath.Join(bundle, "rootfs"), read(t, filepath.Join(l.dir, "pwd")))
+			equal(t, "user and environment", "0", read(t, filepath.Join(l.dir, "seen")))
+		})
+	}
+}

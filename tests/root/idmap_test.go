@@ -1,8 +1,6 @@
 package root_test
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,16 +14,14 @@ import (
 // idmappable makes a directory in a file system whose owners can be mapped.
 func idmappable(t *testing.T) string {
 	t.Helper()
+	harness.NeedKernel(t, 5, 12) // before, they are refused
 	dir := t.TempDir()
 	harness.Reachable(t, dir)
 	var fs unix.Statfs_t
-	var uts unix.Utsname
-	if err := errors.Join(unix.Statfs(dir, &fs), unix.Uname(&uts)); err != nil {
+	if err := unix.Statfs(dir, &fs); err != nil {
 		t.Fatal(err)
 	}
-	var major, minor int
-	_, _ = fmt.Sscanf(unix.ByteSliceToString(uts.Release[:]), "%d.%d", &major, &minor)
-	if fs.Type == unix.TMPFS_MAGIC && (major < 6 || major == 6 && minor < 3) {
+	if fs.Type == unix.TMPFS_MAGIC && harness.KernelBefore(t, 6, 3) {
 		t.Skip("needs Linux 6.3, or a temporary directory that is no tmpfs: its owners can't be mapped before")
 	}
 	return dir

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -53,12 +54,28 @@ func TestSessionKeyring(t *testing.T) {
 	}
 }
 
+// onThreadThatEnds runs f on a thread that ends with it, and with its ids and keys. Go keeps
+// the first thread of the process as it is until the process ends.
+func onThreadThatEnds(f func()) {
+	runtime.LockOSThread() // not unlocked, so that the thread ends
+	if unix.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	defer runtime.UnlockOSThread()
+	other := make(chan struct{})
+	go func() {
+		defer close(other)
+		onThreadThatEnds(f)
+	}()
+	<-other
+}
+
 // fillQuota gives a user as many keys as it may have, until the test ends, keyrings(7).
 func fillQuota(t *testing.T, uid int) {
 	t.Helper()
 	full, done := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its ids and its keys
+	go onThreadThatEnds(func() {
 		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid))
 		err := error(errno)
 		for i := 0; errno == 0 && !errors.Is(err, unix.EDQUOT) && i < 1<<12; i++ {
@@ -66,11 +83,36 @@ func fillQuota(t *testing.T, uid int) {
 		}
 		full <- err
 		<-done
-	}()
-	t.Cleanup(func() { close(done) })
+	})
+	t.Cleanup(func() {
+		close(done)
+		// The kernel collects the keys of a thread that ended some time later.
+		if !harness.Until(30*time.Second, func() bool { return keysOfUser(t, uid) < 100 }) {
+			t.Errorf("uid %d still has %d keys", uid, keysOfUser(t, uid))
+		}
+	})
 	if err := <-full; !errors.Is(err, unix.EDQUOT) {
 		t.Skipf("the quota of uid %d can't be filled: %v", uid, err)
 	}
+}
+
+// keysOfUser is how many keys count against a user's quota: a line of /proc/key-users is
+// "UID: usage all/instantiated keys/maxkeys bytes/maxbytes".
+func keysOfUser(t *testing.T, uid int) int {
+	t.Helper()
+	for line := range strings.Lines(read(t, "/proc/key-users")) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 || fields[0] != strconv.Itoa(uid)+":" {
+			continue
+		}
+		keys, _, _ := strings.Cut(fields[3], "/")
+		n, err := strconv.Atoi(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return 0
 }
 
 // TestKeyringQuota: engines that map root to another user start more containers than such

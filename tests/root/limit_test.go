@@ -124,6 +124,10 @@ var limits = []aLimit{
 		files: []string{"cpu.rt_runtime_us"}, before: []string{"1000"}, after: []string{"2000"},
 	},
 	{
+		name: "cpu.realtime both down", create: `{"cpu":{"realtimePeriod":1000000,"realtimeRuntime":2000}}`, update: `{"cpu":{"realtimePeriod":1000,"realtimeRuntime":2}}`,
+		files: []string{"cpu.rt_period_us"}, before: []string{"1000000"}, after: []string{"1000"},
+	},
+	{
 		name: "cpu.realtimePeriod", create: `{"cpu":{"realtimePeriod":500000}}`, update: `{"cpu":{"realtimePeriod":400000}}`,
 		files: []string{"cpu.rt_period_us"}, before: []string{"500000"}, after: []string{"400000"},
 	},
@@ -218,11 +222,8 @@ func (l *aLimit) try(t *testing.T) {
 		shown = func(s string) string { return strings.ReplaceAll(s, "%DEV", major+":"+minor) }
 	}
 	if strings.Contains(l.create, "%RDMA") {
-		devices, _ := filepath.Glob("/sys/class/infiniband/*")
-		if len(devices) == 0 {
-			t.Skip("no RDMA device")
-		}
-		text = func(s string) string { return strings.ReplaceAll(s, "%RDMA", filepath.Base(devices[0])) }
+		device := rdmaDevice(t)
+		text = func(s string) string { return strings.ReplaceAll(s, "%RDMA", device) }
 	}
 	which := l.file(t)
 	c := start(t, func(s *specs.Spec) {

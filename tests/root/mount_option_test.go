@@ -1,9 +1,12 @@
 package root_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +22,12 @@ const (
 	allFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NODIRATIME | unix.MS_NOATIME
 )
 
-// What mountinfo shows of the tree with none of the attributes, and with all.
-const none, all = "rw,relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime"
+// What mountinfo shows of the tree with none of the attributes, with all, and with those that
+// are left of all after any option.
+const none, all, bare = "rw,relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime", "rw,noatime,nodiratime"
+
+// plainAttributes are the options that have a recursive counterpart, with an r in front.
+const plainAttributes = "ro|rw|(no)?(suid|dev|exec|atime|diratime|strictatime|relatime|symfollow)"
 
 // treeOptions are options of a recursive bind mount, and the attributes that follow of the
 // top and of the mount below.
@@ -42,13 +49,20 @@ var treeOptions = []struct {
 	{noFlags, "ro,rw", none, none},
 	{noFlags, "strictatime,nostrictatime", none, none},
 	{noFlags, "relatime,norelatime", none, none},
-	{allFlags, "rw", "rw,nosuid,nodev,noexec,noatime,nodiratime", all},
-	{allFlags, "suid", "ro,nodev,noexec,noatime,nodiratime", all},
-	{allFlags, "dev", "ro,nosuid,noexec,noatime,nodiratime", all},
-	{allFlags, "exec", "ro,nosuid,nodev,noatime,nodiratime", all},
-	{allFlags, "diratime", "ro,nosuid,nodev,noexec,noatime", all},
-	{allFlags, "atime", "ro,nosuid,nodev,noexec,nodiratime,relatime", all},
-	{allFlags, "nosymfollow,symfollow", all, all},
+	// Any option means exactly the named ones, as in runc, but for access times.
+	{allFlags, "defaults", all, all},
+	{allFlags, "rw", bare, all},
+	{allFlags, "suid", bare, all},
+	{allFlags, "dev", bare, all},
+	{allFlags, "exec", bare, all},
+	{allFlags, "diratime", bare, all},
+	{allFlags, "atime", bare, all},
+	{allFlags, "async", bare, all},
+	{allFlags, "noexec", "rw,noexec,noatime,nodiratime", all},
+	{allFlags, "noatime", "rw,noatime", all},
+	{allFlags, "nodiratime", "rw,nodiratime,relatime", all},
+	{allFlags, "strictatime", "rw", all},
+	{allFlags, "nosymfollow,symfollow", bare, all},
 	{noFlags, "rro", "ro,relatime", "ro,relatime"},
 	{noFlags, "rnosuid", "rw,nosuid,relatime", "rw,nosuid,relatime"},
 	{noFlags, "rnodev", "rw,nodev,relatime", "rw,nodev,relatime"},
@@ -130,8 +144,15 @@ func TestBindMountOption(t *testing.T) {
 		}
 		sources[flags] = dir
 	}
+	recursive := regexp.MustCompile("(^|,)r(" + plainAttributes + ")(,|$)")
 	for _, o := range treeOptions {
-		at := "/mnt/" + strings.ReplaceAll(o.options, ",", "+")
+		if recursive.MatchString(o.options) && harness.KernelBefore(t, 5, 12) {
+			refuse(t, withMounts(specs.Mount{
+				Source: sources[o.source], Destination: "/mnt", Options: append([]string{"rbind"}, strings.Split(o.options, ",")...),
+			}), "mounts[7].options[1]", "needs Linux 5.12")
+			continue
+		}
+		at := fmt.Sprintf("/mnt/%d+%s", o.source, strings.ReplaceAll(o.options, ",", "+"))
 		mounts = append(mounts, specs.Mount{Source: sources[o.source], Destination: at, Options: append([]string{"rbind"}, strings.Split(o.options, ",")...)})
 		want = append(want, o.options+": "+o.top+" and "+o.sub)
 	}
@@ -168,6 +189,9 @@ var fileSystemOptions = []struct{ options, mount, super string }{
 func TestFileSystemOption(t *testing.T) {
 	for _, tc := range fileSystemOptions {
 		t.Run("options "+tc.options, func(t *testing.T) {
+			if tc.options == "rnosuid" {
+				harness.NeedKernel(t, 5, 12)
+			}
 			out := output(t, "cat /proc/self/mountinfo", func(s *specs.Spec) {
 				m := specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs"}
 				if tc.options != "" {
@@ -222,6 +246,7 @@ func TestBindIsNotRecursiveByItself(t *testing.T) {
 
 func TestRecursiveReadonlyIsReadonlyToTheBottom(t *testing.T) {
 	harness.NeedRoot(t)
+	harness.NeedKernel(t, 5, 12) // before, rro is refused
 	dir := filepath.Join(t.TempDir(), "top")
 	tmpfs(t, dir, noFlags, unix.MS_PRIVATE)
 	tmpfs(t, filepath.Join(dir, "sub"), noFlags, unix.MS_PRIVATE)
@@ -246,4 +271,40 @@ func TestRemount(t *testing.T) {
 func TestUnknownMountOption(t *testing.T) {
 	refuse(t, withMounts(specs.Mount{Destination: "/mnt", Type: "tmpfs", Source: "tmpfs", Options: []string{"nonsense"}}),
 		"mounts[7]", "invalid argument")
+}
+
+// A tmpfs without a mode has that of the directory it covers, and says so, as with a mode of
+// its own; where there was no directory it has the file system's default.
+func TestTmpfsTakesTheModeOfItsDirectory(t *testing.T) {
+	harness.NeedRoot(t)
+	for _, c := range []struct {
+		name, options, want string
+		mode                os.FileMode // of the directory; 0 for none
+	}{
+		{"of its own", "mode=1500", "1500 mode=1500", 0o710},
+		{"of the directory", "", "710 mode=710", 0o710},
+		{"of the directory, beside other options", "ro,size=4k,nr_inodes=9", "710 mode=710", 0o710},
+		{"of the directory, sticky", "", "1770 mode=1770", 0o770 | os.ModeSticky},
+		{"of none", "", "1777", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			script := `echo $(stat -c %a /covered) $(grep ' /covered ' /proc/self/mounts | tr , '\n' | grep -o 'mode=[0-7]*')`
+			out, _ := inRootfs(t, func(rootfs string) {
+				dir := filepath.Join(rootfs, "covered")
+				if c.mode == 0 {
+					return
+				}
+				if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, c.mode)); err != nil {
+					t.Fatal(err)
+				}
+			}, script, func(s *specs.Spec) {
+				m := specs.Mount{Destination: "/covered", Type: "tmpfs", Source: "tmpfs"}
+				if c.options != "" {
+					m.Options = strings.Split(c.options, ",")
+				}
+				s.Mounts = append(s.Mounts, m)
+			})
+			equal(t, "mode, and what mounts says", c.want, out)
+		})
+	}
 }

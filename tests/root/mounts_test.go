@@ -16,6 +16,7 @@ import (
 // list writes mounts to a file, as `runc mounts` reads them.
 func list(t *testing.T, mounts ...specs.Mount) string {
 	t.Helper()
+	harness.NeedKernel(t, 5, 12) // TestMountsAddIsRefusedByAnOldKernel
 	b, err := json.Marshal(mounts)
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +24,18 @@ func list(t *testing.T, mounts ...specs.Mount) string {
 	file := filepath.Join(t.TempDir(), "mounts.json")
 	write(t, file, string(b))
 	return file
+}
+
+// TestMountsAddIsRefusedByAnOldKernel: the container could use a mount before it has its
+// attributes.
+func TestMountsAddIsRefusedByAnOldKernel(t *testing.T) {
+	if !harness.KernelBefore(t, 5, 12) {
+		t.Skip("needs Linux 5.10 or 5.11")
+	}
+	c := start(t, nil)
+	file := filepath.Join(t.TempDir(), "mounts.json")
+	write(t, file, `[{"destination":"/mnt","source":"/tmp","options":["bind"]}]`)
+	wantFailure(t, c.Run("mounts", "add", c.id, file), "mounting in a running container", "needs Linux 5.12")
 }
 
 func TestMountsAddAndRemove(t *testing.T) {

@@ -279,23 +279,28 @@ func TestJoinedUserNamespaceThatDeniesSetgroups(t *testing.T) {
 func TestTimeNamespaceOffsets(t *testing.T) {
 	harness.NeedRoot(t)
 	const hour = 3600
-	c := start(t, func(s *specs.Spec) {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
-		s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{
-			"monotonic": {Secs: 24 * hour, Nanosecs: 5},
-			"boottime":  {Secs: 1000 * hour},
-		}
-	})
-	var offsets []string
-	for line := range strings.Lines(proc(t, c.pid, "timens_offsets")) {
-		offsets = append(offsets, strings.Join(strings.Fields(line), " "))
-	}
-	equal(t, "offsets", []string{"monotonic 86400 5", "boottime 3600000 0"}, offsets)
-	for who, uptime := range map[string]string{"init": proc(t, c.pid, "root/proc/uptime"), "exec": c.exec("cat /proc/uptime")} {
-		secs, err := strconv.ParseFloat(strings.Fields(uptime)[0], 64)
-		if who == "exec" && (err != nil || secs < 1000*hour) {
-			t.Errorf("%s: uptime %q is not beyond the offset", who, uptime)
-		}
+	for name, user := range map[string]change{"as it is": func(*specs.Spec) {}, "in a user namespace": mapped} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, func(s *specs.Spec) {
+				user(s)
+				s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+				s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{
+					"monotonic": {Secs: 24 * hour, Nanosecs: 5},
+					"boottime":  {Secs: 1000 * hour},
+				}
+			})
+			var offsets []string
+			for line := range strings.Lines(proc(t, c.pid, "timens_offsets")) {
+				offsets = append(offsets, strings.Join(strings.Fields(line), " "))
+			}
+			equal(t, "offsets", []string{"monotonic 86400 5", "boottime 3600000 0"}, offsets)
+			for who, uptime := range map[string]string{"init": proc(t, c.pid, "root/proc/uptime"), "exec": c.exec("cat /proc/uptime")} {
+				secs, err := strconv.ParseFloat(strings.Fields(uptime)[0], 64)
+				if who == "exec" && (err != nil || secs < 1000*hour) {
+					t.Errorf("%s: uptime %q is not beyond the offset", who, uptime)
+				}
+			}
+		})
 	}
 }
 

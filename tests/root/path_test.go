@@ -66,7 +66,11 @@ func TestReadonlyPathKeepsTheFlagsBelow(t *testing.T) {
 	mounts := parseMounts(t, out)
 	top, sub := mounts["/mnt"], mounts["/mnt/sub"]
 	equal(t, "top", "ro,nosuid,nodev,noexec,relatime", top.options)
-	equal(t, "below", "ro,noexec,relatime", sub.options)
+	below := "ro,noexec,relatime"
+	if harness.KernelBefore(t, 5, 12) {
+		below = "rw,noexec,relatime" // a remount is for one mount, docs/kernels.md
+	}
+	equal(t, "below", below, sub.options)
 }
 
 func TestSysctl(t *testing.T) {

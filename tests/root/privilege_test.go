@@ -86,3 +86,14 @@ func TestExecCapabilities(t *testing.T) {
 	equal(t, "the container's permitted, effective and bounding; nothing inheritable or ambient", "1 1 1", c.exec(sets))
 	equal(t, "with one more", "21 21 21", c.exec(sets, "--cap", "CAP_KILL"))
 }
+
+// TestExecCapabilityThatIsInheritable: one that the container may inherit becomes ambient.
+func TestExecCapabilityThatIsInheritable(t *testing.T) {
+	harness.NeedRoot(t)
+	c := start(t, func(s *specs.Spec) {
+		both := []string{"CAP_KILL", "CAP_CHOWN"}
+		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: both, Inheritable: both}
+	})
+	const sets = "grep ^Cap /proc/self/status | cut -f2 | sed 's/^0*//' | tr '\\n' ' '"
+	equal(t, "inheritable, permitted, effective, bounding, ambient", "21 1 1 21 1", c.exec(sets, "--cap", "CAP_CHOWN", "--user", "1000"))
+}

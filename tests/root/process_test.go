@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -222,6 +223,9 @@ func TestEnvironment(t *testing.T) {
 	t.Run("is the config's, and HOME", func(t *testing.T) {
 		expect(t, "cat /proc/1/environ | tr '\\0' '\\n' | sort", "A=1\nEMPTY=\nHOME=/root\nPATH=/bin", with(path, "A=1", "EMPTY="))
 	})
+	t.Run("a variable that is said twice is there once, as said last", func(t *testing.T) {
+		expect(t, "env | grep -v PWD | sort", "A=2\nHOME=/root\nPATH=/bin\nSHLVL=1", with(path, "A=1", "A=2", "HOME=/x", "HOME="))
+	})
 	t.Run("HOME given is kept", func(t *testing.T) { expect(t, "echo $HOME", "/elsewhere", with(path, "HOME=/elsewhere")) })
 	t.Run("HOME of a user without an entry", func(t *testing.T) {
 		expect(t, "echo $HOME", "/", func(s *specs.Spec) { s.Process.User.UID = 4711 })
@@ -241,6 +245,26 @@ func TestEnvironment(t *testing.T) {
 			s.Mounts = append(s.Mounts, bind(dir, "/opt"))
 			s.Process.Args, s.Process.Env = []string{"hello"}, []string{"PATH=/none:/opt:/bin"}
 		})
+	})
+}
+
+// TestProgramThatOnlyACapabilityMayExecute: access(2) is asked with the rights of the program.
+func TestProgramThatOnlyACapabilityMayExecute(t *testing.T) {
+	dir := source(t)
+	write(t, dir+"/hello", "#!/bin/sh\necho ran\n")
+	if err := os.Chmod(dir+"/hello", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	program := func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, bind(dir, "/opt"))
+		s.Process.Args, s.Process.User.UID = []string{"/opt/hello"}, 1000
+	}
+	refuse(t, program, "process.args[0]", "permission denied")
+	expect(t, "", "ran", func(s *specs.Spec) {
+		program(s)
+		grant(s, "CAP_DAC_OVERRIDE")
+		s.Process.Capabilities.Inheritable = []string{"CAP_DAC_OVERRIDE"}
+		s.Process.Capabilities.Ambient = []string{"CAP_DAC_OVERRIDE"}
 	})
 }
 
@@ -304,6 +328,45 @@ func TestStdioBelongsToTheUser(t *testing.T) {
 				if !strings.Contains(r.Stdout, fd+"\n") || strings.Contains(r.Stdout, "no "+fd) {
 					t.Errorf("descriptor %s can't be opened again: %q", fd, r.Stdout)
 				}
+			}
+		})
+	}
+}
+
+// TestNullStdio gives the container the host's /dev/null, for reading only as containerd
+// does: the program writes to it all the same, and to the container's own.
+func TestNullStdio(t *testing.T) {
+	const script = `echo lost && m=$(sed -n 's/mnt_id:[^0-9]*//p' /proc/self/fdinfo/0) && grep -q "^$m .* /dev " /proc/self/mountinfo`
+	e := harness.New(t)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	r := e.RunWith(func(cmd *exec.Cmd) { cmd.Stdin, cmd.Stdout = null, null }, "run", "-b", e.Bundle(script, nil), e.ID("c"))
+	equal(t, "run", harness.Result{}, r)
+
+	// What the image has instead is not followed, and a container without it starts.
+	for name, plant := range map[string]string{
+		"none": "true", "a symlink": "ln -s /etc/passwd dev/null", "a directory": "mkdir dev/null",
+		"a file": ": >dev/null; chmod 600 dev/null", "a FIFO": "mkfifo dev/null", "another device": "mknod dev/null c 1 7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := harness.New(t)
+			bundle := e.Bundle("echo lost; test ! -s /etc/passwd", func(s *specs.Spec) {
+				s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return strings.HasPrefix(m.Destination, "/dev") })
+				s.Mounts = append(s.Mounts, specs.Mount{Destination: "/dev", Type: "bind", Source: "dev", Options: []string{"bind"}})
+				s.Linux.MaskedPaths = nil
+			})
+			plant := exec.Command("sh", "-ec", "mkdir -p dev rootfs/dev; : >rootfs/etc/passwd;"+plant)
+			plant.Dir = bundle
+			if out, err := plant.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			r := e.RunWith(func(cmd *exec.Cmd) { cmd.Stdin, cmd.Stdout = nil, nil }, "run", "-b", bundle, e.ID("c"))
+			equal(t, "run", harness.Result{}, r)
+			if info, err := os.Lstat(filepath.Join(bundle, "dev/null")); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+				t.Error("what the program wrote is in the file")
 			}
 		})
 	}

@@ -152,7 +152,7 @@ func write(t *testing.T, file, content string) {
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	if !harness.Until(10*time.Second, holds) {
-		t.Fatalf("%s: not within %v", what, harness.Slow(10*time.Second))
+		t.Fatalf("%s: not within %v", what, harness.Limit(10*time.Second))
 	}
 }
 

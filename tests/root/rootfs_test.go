@@ -1,6 +1,8 @@
 package root_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,8 +88,10 @@ func TestRootIsTheRootfs(t *testing.T) {
 			before := hostMounts(t)
 			c := start(t, nil, flags...)
 			mounts := mountsOf(t, c.pid)
-			if m := mounts["/"]; !strings.HasSuffix(m.root, filepath.Join(c.bundle, "rootfs")) {
-				t.Errorf("/ is %q of its file system", m.root)
+			inside, err := os.Stat(fmt.Sprintf("/proc/%d/root/", c.pid))
+			rootfs, err2 := os.Stat(filepath.Join(c.bundle, "rootfs"))
+			if err := errors.Join(err, err2); err != nil || !os.SameFile(inside, rootfs) {
+				t.Errorf("/ is %q of its file system, %v", mounts["/"].root, err)
 			}
 			want := []string{"/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys"}
 			for point := range mounts {

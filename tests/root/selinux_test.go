@@ -134,7 +134,7 @@ func TestSELinuxLabelThatThePolicyLacks(t *testing.T) {
 	wantFailure(t, r, "process.selinuxLabel", "`/proc/self/attr/", "invalid argument")
 }
 
-func TestSELinuxIsNotEnabled(t *testing.T) {
+func TestNoSELinux(t *testing.T) {
 	harness.NeedRoot(t)
 	if harness.SELinux.Probe() == nil {
 		t.Skip("needs a kernel without SELinux")

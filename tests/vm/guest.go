@@ -62,10 +62,19 @@ var ownMounts = []mount{
 	{"hugetlbfs", "/dev/hugepages", "hugetlbfs", "", unix.MS_NOSUID | unix.MS_NODEV},
 }
 
-// bringUp is what else systemd and udev would do. The modules make device nodes.
+// devices is what udev would do. The modules make device nodes; bfq is the scheduler that
+// knows weights.
+const devices = `
+modprobe -a loop tun fuse bfq
+chmod 0666 /dev/net/tun /dev/fuse
+echo bfq >/sys/block/vda/queue/scheduler
+`
+
+// bringUp is what else systemd would do.
 const bringUp = `
 ip link set lo up
-modprobe -a loop tun fuse
+ln -s /proc/self/fd /dev/fd
+for n in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${n%:*}" "/dev/${n#*:}"; done
 [ ! -d /sys/fs/selinux ] || load_policy -i
 `
 
@@ -96,6 +105,9 @@ func startMachine() error {
 	if err != nil {
 		return err
 	}
+	if err := shell(devices); err != nil {
+		return fmt.Errorf("devices: %w", err)
+	}
 	if j.Init == initSystemd {
 		return execSystemd()
 	}
@@ -118,7 +130,7 @@ func mountAll(list []mount) error {
 }
 
 func loadModules() error {
-	files, err := filepath.Glob("/modules/*.ko")
+	files, err := filepath.Glob("/modules/*.ko*")
 	if err != nil {
 		return err
 	}
@@ -127,7 +139,11 @@ func loadModules() error {
 		if err != nil {
 			return err
 		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
+		flags := 0
+		if strings.HasSuffix(file, ".xz") {
+			flags = unix.MODULE_INIT_COMPRESSED_FILE
+		}
+		err = unix.FinitModule(int(f.Fd()), "", flags)
 		f.Close()
 		if err != nil && err != unix.EEXIST {
 			return fmt.Errorf("%s: %w", file, err)
@@ -197,18 +213,26 @@ func execSystemd() error {
 	return unix.Exec("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, []string{"PATH=" + searchPath})
 }
 
+// shell runs a script.
+func shell(script string) error {
+	cmd := exec.Command("/bin/sh", "-ec", script)
+	cmd.Env = []string{"PATH=" + searchPath}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+}
+
 // serveJob is the rest of our own first process: it starts the job, and buries the
 // orphans until the job powers the machine off.
 func serveJob() error {
 	if err := unix.Sethostname([]byte("gantry-vm")); err != nil {
 		return err
 	}
-	cmd := exec.Command("/bin/sh", "-ec", bringUp)
-	cmd.Env = []string{"PATH=" + searchPath}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("bring up: %w\n%s", err, out)
+	if err := shell(bringUp); err != nil {
+		return fmt.Errorf("bring up: %w", err)
 	}
-	cmd = exec.Command(agent, runJobArg)
+	cmd := exec.Command(agent, runJobArg)
 	cmd.Env = []string{"PATH=" + searchPath, "HOME=/root"}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

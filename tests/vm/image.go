@@ -29,13 +29,30 @@ const (
 	kernel = "linux-image-amd64"
 )
 
-// packages are what debootstrap adds to its minimal system.
+// packages are what debootstrap adds to its minimal system for every image.
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd",
 	"apparmor", "apparmor-utils", "criu", "iptables", "selinux-policy-default",
 	"iproute2", "kmod", "procps", "uidmap",
 	"busybox-static", "jq", // for hack/make-bundle
+	"libcap2-bin", "strace", // what tests look with
+	"runc", // what some compare with
 }
+
+// morePackages are what a kind of image has beside those.
+var morePackages = map[string][]string{
+	imageBase: nil,
+	imageClients: {
+		"containerd", "docker.io", "podman", "buildah", "conmon", "catatonit", "netavark", "aardvark-dns",
+		"nftables", "slirp4netns", "fuse-overlayfs", "fuse3", "ca-certificates", "docker-registry",
+	},
+}
+
+// The kinds of images.
+const (
+	imageBase    = "base"
+	imageClients = "clients" // what people run above runc; none of the daemons starts by itself
+)
 
 // early are the modules without which the first process can't reach its disks.
 var early = []string{"virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4"}
@@ -53,6 +70,9 @@ echo gantry-vm >/etc/hostname
 echo '127.0.0.1 localhost gantry-vm' >/etc/hosts
 systemd-machine-id-setup >/dev/null
 systemctl mask -q getty.target apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer e2scrub_reap.service
+for unit in docker.service docker.socket docker-registry.service containerd.service podman.service podman.socket podman-auto-update.timer podman-restart.service; do
+	[ ! -e /lib/systemd/system/$unit ] || systemctl mask -q $unit
+done
 rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/doc /usr/share/man /usr/share/locale
 # SELinux's labels, for boots that ask for it. setfiles names files by their descriptors in /proc.
 mount -t proc proc /proc
@@ -67,8 +87,9 @@ func (i image) kernel() string { return filepath.Join(string(i), "vmlinuz") }
 func (i image) disk() string   { return filepath.Join(string(i), "root.ext4") }
 func (i image) early() string  { return filepath.Join(string(i), "early") }
 
-// findImage returns the image, and builds it when there is none of this recipe.
-func findImage(ctx context.Context) (image, error) {
+// findImage returns the image of a kind, and builds it when there is none of this recipe.
+// kernelPackage is a file with another kernel; "" for Debian's present one.
+func findImage(ctx context.Context, kind, kernelPackage string) (image, error) {
 	cache := os.Getenv("GANTRY_VM_CACHE")
 	if cache == "" {
 		cache = "/var/cache/gantry-vm"
@@ -84,18 +105,25 @@ func findImage(ctx context.Context) (image, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, fmt.Sprintf("%x", sha256.Sum256(recipe))[:16])
+	name := fmt.Sprintf("%s-%.8x", kind, sha256.Sum256(recipe))
+	if kernelPackage != "" {
+		name += "-" + strings.TrimSuffix(filepath.Base(kernelPackage), ".deb")
+		if kernelPackage, err = filepath.Abs(kernelPackage); err != nil {
+			return "", err
+		}
+	}
+	dir := filepath.Join(cache, name)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return image(dir), err
 	}
-	fmt.Fprintln(os.Stderr, "vm: building the image; this takes two minutes")
+	fmt.Fprintln(os.Stderr, "vm: building the image; this takes minutes:", kind)
 	start := time.Now()
 	work, err := os.MkdirTemp(cache, "building-")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	b := builder{ctx: ctx, dir: work}
+	b := builder{ctx: ctx, dir: work, packages: slices.Concat(packages, morePackages[kind]), kernelPackage: kernelPackage}
 	if err := b.build(); err != nil {
 		return "", err
 	}
@@ -105,8 +133,10 @@ func findImage(ctx context.Context) (image, error) {
 
 // builder builds an image in a directory.
 type builder struct {
-	ctx context.Context
-	dir string
+	ctx           context.Context
+	dir           string
+	packages      []string
+	kernelPackage string
 }
 
 func (b *builder) path(names ...string) string {
@@ -115,7 +145,7 @@ func (b *builder) path(names ...string) string {
 
 func (b *builder) build() error {
 	root := b.path("root")
-	if err := b.command("debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), suite, root, mirror); err != nil {
+	if err := b.command("debootstrap", "--variant=minbase", "--include="+strings.Join(b.packages, ","), suite, root, mirror); err != nil {
 		return err
 	}
 	version, err := b.unpackKernel()
@@ -133,20 +163,22 @@ func (b *builder) build() error {
 
 // unpackKernel puts the kernel into the image and its modules into the root.
 func (b *builder) unpackKernel() (version string, err error) {
-	out, err := exec.CommandContext(b.ctx, "apt-cache", "depends", "--important", kernel).Output()
-	if err != nil {
-		return "", fmt.Errorf("apt-cache: %w", err)
+	fetch := "cp " + b.kernelPackage + " ."
+	if b.kernelPackage == "" {
+		name, err := debianKernel(b.ctx)
+		if err != nil {
+			return "", err
+		}
+		fetch = "apt-get download -q " + name // into the working directory
 	}
-	_, name, ok := strings.Cut(string(out), "Depends: ")
-	if !ok {
-		return "", fmt.Errorf("apt-cache knows no %s: run apt-get update", kernel)
-	}
-	name = strings.TrimSpace(name)
-	version = strings.TrimPrefix(name, "linux-image-")
-	// apt-get downloads into its working directory.
-	if err := b.command("sh", "-c", "apt-get download -q "+name+" && dpkg-deb -x linux-image-*.deb kernel && mkdir -p image root/usr/lib/modules"); err != nil {
+	if err := b.command("sh", "-c", fetch+" && dpkg-deb -x linux-image-*.deb kernel && mkdir -p image root/usr/lib/modules"); err != nil {
 		return "", err
 	}
+	found, err := filepath.Glob(b.path("kernel/boot/vmlinuz-*"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("the package has not one kernel but %v", found)
+	}
+	version = strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
 	modules := b.path("kernel/lib/modules", version)
 	for _, tree := range noModules {
 		if err := os.RemoveAll(filepath.Join(modules, "kernel", tree)); err != nil {
@@ -157,6 +189,19 @@ func (b *builder) unpackKernel() (version string, err error) {
 		return "", err
 	}
 	return version, os.Rename(b.path("kernel/boot", "vmlinuz-"+version), b.path("image/vmlinuz"))
+}
+
+// debianKernel is the name of the package that has the kernel.
+func debianKernel(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "apt-cache", "depends", "--important", kernel).Output()
+	if err != nil {
+		return "", fmt.Errorf("apt-cache: %w", err)
+	}
+	_, name, ok := strings.Cut(string(out), "Depends: ")
+	if !ok {
+		return "", fmt.Errorf("apt-cache knows no %s: run apt-get update", kernel)
+	}
+	return strings.TrimSpace(name), nil
 }
 
 // collectEarly copies the early modules and what they need, by modules.dep(5), to files
@@ -170,7 +215,7 @@ func (b *builder) collectEarly(modules string) error {
 	for _, name := range early {
 		for line := range strings.Lines(string(deps)) {
 			file, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
-			if strings.TrimSuffix(filepath.Base(file), ".ko") != name {
+			if strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".xz"), ".ko") != name {
 				continue
 			}
 			// What is needed first comes last.

@@ -25,7 +25,7 @@ func writeInitrd(file, modules string) error {
 	for _, dir := range []string{"proc", "sys", "dev", "root", "modules"} {
 		entry(w, dir, unixDir|0o755, nil)
 	}
-	files, err := filepath.Glob(filepath.Join(modules, "*.ko"))
+	files, err := filepath.Glob(filepath.Join(modules, "*.ko*"))
 	if err != nil {
 		return err
 	}

@@ -42,10 +42,12 @@ Options:
 
 // machine is what the command line asks for.
 type machine struct {
+	image   string
 	init    string
 	append  string
 	qemu    string
 	memory  string
+	kernel  string
 	verbose bool
 	timeout time.Duration
 	add     []addition
@@ -87,9 +89,11 @@ func parse(args []string) (*machine, error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&m.init, "init", initOwn, "what the first process is: "+initOwn+", or "+initSystemd)
+	flags.StringVar(&m.image, "image", imageBase, "what is installed: "+imageBase+", or "+imageClients+", which has Docker, containerd, podman and buildah, too")
 	flags.StringVar(&m.append, "append", "", "more for the kernel's command line")
 	flags.StringVar(&m.qemu, "qemu", "", "more arguments of qemu, split at spaces")
 	flags.StringVar(&m.memory, "memory", "2G", "memory of the machine")
+	flags.StringVar(&m.kernel, "kernel", "", "boot the kernel of this Debian `PACKAGE` (a linux-image-*.deb file), in an image of its own")
 	flags.BoolVar(&m.verbose, "verbose", false, "show the kernel's console on stderr")
 	flags.DurationVar(&m.timeout, "timeout", 10*time.Minute, "kill the machine after this time")
 	flags.Func("add", "copy `HOSTPATH:GUESTPATH`, a file or a directory, into the machine; may be repeated", func(v string) error {
@@ -104,6 +108,10 @@ func parse(args []string) (*machine, error) {
 		return nil, err
 	}
 	m.command = flags.Args()
+	if _, ok := morePackages[m.image]; !ok {
+		fmt.Fprintln(flags.Output(), "vm: no image is called", m.image)
+		return nil, errors.New("bad arguments")
+	}
 	if len(m.command) == 0 || m.init != initOwn && m.init != initSystemd {
 		flags.Usage()
 		return nil, errors.New("bad arguments")
@@ -113,7 +121,7 @@ func parse(args []string) (*machine, error) {
 
 // run makes what the machine needs in a directory of its own, and boots it.
 func (m *machine) run(ctx context.Context) (int, error) {
-	img, err := findImage(ctx)
+	img, err := findImage(ctx, m.image, m.kernel)
 	if err != nil {
 		return 0, fmt.Errorf("image: %w", err)
 	}

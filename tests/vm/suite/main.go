@@ -7,25 +7,31 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 func main() {
-	only := flag.String("boot", "", "boot this machine only: "+strings.Join(bootNames(), ", "))
+	boots := flag.String("boot", "", "boot these machines only, separated by commas: "+strings.Join(bootNames(), ", "))
 	run := flag.String("run", "", "run the tests that match, instead of the boot's own choice")
 	packages := flag.String("packages", "", "run the tests of these packages only, separated by commas")
+	quick := flag.Bool("quick", false, "run a choice of tests that takes some minutes, in all boots but clients")
+	jobs := flag.Int("jobs", 1, "boot this many machines at the same time; each keeps one CPU busy")
+	events := flag.String("events", os.DevNull, "append what test2json says in every boot to this `file`")
+	kernel := flag.String("kernel", "", "boot the kernel of this Debian package, and demand nothing that it may lack")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	ok, err := runAll(ctx, choose(*only, *run, *packages))
+	c := choice{boots: commas(*boots), packages: commas(*packages), run: *run, quick: *quick, kernel: *kernel}
+	ok, err := c.runAll(ctx, *jobs, *events)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm-test:", err)
 	}
@@ -35,15 +41,25 @@ func main() {
 	}
 }
 
-// runAll runs the boots one after the other, and says whether all went well.
-func runAll(ctx context.Context, list []boot) (ok bool, err error) {
-	if len(list) == 0 {
-		return false, fmt.Errorf("no such boot; there are: %s", strings.Join(bootNames(), ", "))
+func commas(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// runAll runs the boots, jobs of them at a time, and says whether all went well.
+func (c *choice) runAll(ctx context.Context, jobs int, eventsFile string) (ok bool, err error) {
+	list, err := c.choose()
+	if err != nil {
+		return false, err
 	}
 	top, err := os.Getwd()
 	if err != nil {
 		return false, err
 	}
+	events, err := os.OpenFile(eventsFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return false, err
+	}
+	defer events.Close()
 	stage, err := os.MkdirTemp("", "gantry-vm-test-")
 	if err != nil {
 		return false, err
@@ -52,24 +68,26 @@ func runAll(ctx context.Context, list []boot) (ok bool, err error) {
 	if err := os.Chmod(stage, 0o755); err != nil { // the tests run programs in it as other users
 		return false, err
 	}
-	s := &staging{ctx: ctx, top: top, stage: stage}
 	began := time.Now()
-	for _, p := range packagesOf(list) {
-		if err := s.compile(p); err != nil {
-			return false, err
-		}
-	}
-	if err := s.addTree(); err != nil {
+	if err := (&staging{ctx: ctx, top: top, stage: stage}).fill(packagesOf(list)); err != nil {
 		return false, err
 	}
 	fmt.Fprintf(os.Stderr, "compiled in %v\n", time.Since(began).Round(time.Second))
-	var all []*results
+	all, errs := make([]*results, len(list)), make([]error, len(list))
+	slots := make(chan struct{}, max(jobs, 1))
+	var running sync.WaitGroup
 	for i := range list {
-		r, err := list[i].run(ctx, filepath.Join(top, "hack", "vm"), stage)
-		if err != nil {
-			return false, fmt.Errorf("boot %s: %w", list[i].name, err)
-		}
-		all = append(all, r)
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			if all[i], errs[i] = list[i].run(ctx, top, stage, events); errs[i] != nil {
+				errs[i] = fmt.Errorf("boot %s: %w", list[i].name, errs[i])
+			}
+		})
+	}
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return false, err
 	}
 	return summarize(os.Stdout, all), nil
 }

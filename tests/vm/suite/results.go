@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,10 +27,14 @@ type results struct {
 	boot                    string
 	out                     io.Writer // for people
 	passed, failed, skipped int
+	ran                     int   // tests of this package
+	mayBeEmpty              bool  // a package of which nothing runs is no failure
+	maySkip                 bool  // any test may be skipped
 	exit                    error // of the machine
 	began                   time.Time
 	took                    time.Duration
 	output                  map[string]*strings.Builder // what unfinished tests have said
+	reasons                 map[string]int              // how many tests were skipped for it
 	times                   []timing                    // of tests, without subtests
 }
 
@@ -38,7 +44,7 @@ type timing struct {
 	seconds float64
 }
 
-// read takes the events one by one, and shows what failed and why something was skipped.
+// read takes the events one by one, and shows what failed.
 func (r *results) read(from io.Reader) error {
 	r.output = map[string]*strings.Builder{}
 	lines := bufio.NewScanner(from)
@@ -79,6 +85,7 @@ func (r *results) take(e *event) {
 		r.endPackage(e, said)
 		return
 	}
+	r.ran++
 	if !strings.Contains(e.Test, "/") {
 		r.times = append(r.times, timing{name, e.Elapsed})
 	}
@@ -86,22 +93,39 @@ func (r *results) take(e *event) {
 	case "pass":
 		r.passed++
 	case "skip":
+		why := reason(said)
+		if !r.maySkip && !excuses.MatchString(why) {
+			r.failed++
+			fmt.Fprintf(r.out, "%s: FAIL %s: it was skipped, and need not be here: %s\n", r.boot, name, why)
+			return
+		}
 		r.skipped++
-		fmt.Fprintf(r.out, "%s: SKIP %s: %s\n", r.boot, name, reason(said))
+		if r.reasons == nil {
+			r.reasons = map[string]int{}
+		}
+		r.reasons[why]++
 	case "fail":
 		r.failed++
 		fmt.Fprintf(r.out, "%s: FAIL %s\n%s", r.boot, name, said)
 	}
 }
 
-// endPackage shows what a package says for itself only if it failed: a panic, a timeout.
+// endPackage shows what a package says for itself only if it failed: a panic, a timeout. Where
+// nothing ran, a pattern has lost its tests.
 func (r *results) endPackage(e *event, said string) {
 	fmt.Fprintf(r.out, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
 	if e.Action == "fail" {
 		r.failed++
 		fmt.Fprint(r.out, said)
+	} else if r.ran == 0 && !r.mayBeEmpty {
+		r.failed++
+		fmt.Fprintf(r.out, "%s: FAIL %s: no test of it ran\n", r.boot, e.Package)
 	}
+	r.ran = 0
 }
+
+// place is where a test said something: "file_test.go:12: ".
+var place = regexp.MustCompile(`\b\w+\.go:\d+: `)
 
 // reason is what a skipped test said, without the frame that go test puts around it.
 func reason(said string) string {
@@ -112,7 +136,7 @@ func reason(said string) string {
 			words = append(words, line)
 		}
 	}
-	return strings.Join(words, " ")
+	return place.ReplaceAllString(strings.Join(words, " "), "")
 }
 
 // slowest are the tests that take the most time.
@@ -121,13 +145,16 @@ func (r *results) slowest() []timing {
 	return r.times[:min(5, len(r.times))]
 }
 
-// summarize prints a line for each boot and its slowest tests, and says whether all went well. A boot in which no
-// test passed proves nothing, so it hasn't gone well.
+// summarize prints a line for each boot, its slowest tests, and why tests were skipped, and
+// says whether all went well. A boot in which no test passed proves nothing, so it hasn't.
 func summarize(w io.Writer, all []*results) bool {
 	ok := true
 	for _, r := range all {
 		for _, t := range r.slowest() {
 			fmt.Fprintf(w, "%s: %s took %.0f s\n", r.boot, t.name, t.seconds)
+		}
+		for _, why := range slices.Sorted(maps.Keys(r.reasons)) {
+			fmt.Fprintf(w, "%s: skipped %d: %s\n", r.boot, r.reasons[why], why)
 		}
 	}
 	fmt.Fprintf(w, "\n%-10s %7s %7s %7s %8s\n", "boot", "passed", "failed", "skipped", "time")
