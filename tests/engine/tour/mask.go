@@ -19,7 +19,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\b(Less than a second|About (a|an) (second|minute|hour)|\d+ (seconds?|minutes?|hours?))\b`), "AGE"},
 	{regexp.MustCompile(`AGE ago +`), "AGE ago "},
 	{regexp.MustCompile(`\b(execDuration)([:=])\d+`), "$1${2}N"},
-	// The client's own, when the engine says no while it still sends.
+	// The client's own: it counts what it sends, or nothing when the engine says no before, or an error while it does.
+	{regexp.MustCompile(`(?m)^Sending build context to Docker daemon .*\n`), ""},
 	{regexp.MustCompile(`(?m)^! time="TIME" level=error msg="Can't add file .*\n`), ""},
 	{regexp.MustCompile(`"(time|timeNano)": ?\d+`), `"$1":N`},
 	{regexp.MustCompile(`\bname=[a-z]+_[a-z]+\d?\b`), "name=RANDOM"},
