@@ -126,6 +126,12 @@ func (n *nft) write(want []content) error {
 			return err
 		}
 	}
+	if n.refill(want) == nil && n.commit(before, want) == nil {
+		return nil
+	}
+	if before, err = n.current(); err != nil {
+		return err
+	}
 	if err := n.replace(want); err != nil {
 		return err
 	}
@@ -158,6 +164,11 @@ func wanted(r Rules) ([]content, error) {
 		}
 	}
 	return want, nil
+}
+
+// chains are those of the table.
+func (c content) chains() []chain {
+	return chains(view{ip6: c.family == nftables.TableFamilyIPv6, ours: c.ours})
 }
 
 // sameTables says that tables differ at most by the elements of their sets.
@@ -278,27 +289,35 @@ func (n *nft) replace(want []content) error {
 		return err
 	}
 	for _, w := range want {
-		t := n.conn.AddTable(&nftables.Table{Name: tableName, Family: w.family})
-		made := map[string]*nftables.Chain{}
-		all := chains(view{ip6: w.family == nftables.TableFamilyIPv6, ours: w.ours})
-		for _, c := range all {
-			made[c.name] = n.conn.AddChain(c.in(t))
+		if err := n.fill(w); err != nil {
+			return err
 		}
-		for _, s := range w.sets {
-			k := s.in(t)
-			if err := n.conn.AddSet(k, nil); err != nil {
+	}
+	return nil
+}
+
+// fill prepares a table's chains, sets and rules. Chains that are there already stay.
+func (n *nft) fill(w content) error {
+	t := n.conn.AddTable(&nftables.Table{Name: tableName, Family: w.family})
+	made := map[string]*nftables.Chain{}
+	all := w.chains()
+	for _, c := range all {
+		made[c.name] = n.conn.AddChain(c.in(t))
+	}
+	for _, s := range w.sets {
+		k := s.in(t)
+		if err := n.conn.AddSet(k, nil); err != nil {
+			return fmt.Errorf("set %s: %w", s.name, err)
+		}
+		for part := range slices.Chunk(s.difference(s.elements, nil), perMessage) {
+			if err := n.conn.SetAddElements(k, part); err != nil {
 				return fmt.Errorf("set %s: %w", s.name, err)
 			}
-			for part := range slices.Chunk(s.difference(s.elements, nil), perMessage) {
-				if err := n.conn.SetAddElements(k, part); err != nil {
-					return fmt.Errorf("set %s: %w", s.name, err)
-				}
-			}
 		}
-		for _, c := range all {
-			for _, r := range c.rules {
-				n.conn.AddRule(&nftables.Rule{Table: t, Chain: made[c.name], Exprs: r})
-			}
+	}
+	for _, c := range all {
+		for _, r := range c.rules {
+			n.conn.AddRule(&nftables.Rule{Table: t, Chain: made[c.name], Exprs: r})
 		}
 	}
 	return nil
@@ -307,18 +326,25 @@ func (n *nft) replace(want []content) error {
 // drop prepares the end of our tables.
 func (n *nft) drop() error {
 	for _, f := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
-		tables, err := n.conn.ListTablesOfFamily(f)
+		tables, err := n.tables(f)
 		if err != nil {
-			n.disconnect()
-			return fmt.Errorf("listing nftables tables: %w", err)
+			return err
 		}
 		for _, t := range tables {
-			if strings.HasPrefix(t.Name, tablePrefix) {
-				n.conn.DelTable(t)
-			}
+			n.conn.DelTable(t)
 		}
 	}
 	return nil
+}
+
+// tables are ours and those of earlier builds.
+func (n *nft) tables(f nftables.TableFamily) ([]*nftables.Table, error) {
+	all, err := n.conn.ListTablesOfFamily(f)
+	if err != nil {
+		n.disconnect()
+		return nil, fmt.Errorf("listing nftables tables: %w", err)
+	}
+	return slices.DeleteFunc(all, func(t *nftables.Table) bool { return !strings.HasPrefix(t.Name, tablePrefix) }), nil
 }
 
 // Remove deletes our tables.

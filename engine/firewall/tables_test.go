@@ -127,6 +127,61 @@ func TestNftablesGolden(t *testing.T) {
 	}
 }
 
+// TestRefill has what a stranger put into our table, or took from it, made good without a moment in which a chain with a
+// hook is not there.
+func TestRefill(t *testing.T) {
+	needRoot(t)
+	host := newMachine(t, "host")
+	b, err := Open("nftables")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Apply(t.Context(), every()); err != nil {
+		t.Fatal(err)
+	}
+	want := list(t)
+	n := b.(*nft)
+	content, err := wanted(every())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		stranger string
+		stays    bool // each chain with a hook
+	}{
+		{"nft flush table ip " + tableName, true},
+		{"nft add rule ip " + tableName + " forward ip saddr {192.0.2.1,192.0.2.2} accept", true},
+		{"nft add chain ip " + tableName + " mine", true},
+		{"nft add chain ip " + tableName + " mine2 {type filter hook forward priority 7;}", true},
+		{"nft flush set ip " + tableName + " " + setWithin, true},
+		{"nft add table ip gantry-of-old", false},
+		{"nft delete table ip6 " + tableName, false},
+		{"nft flush ruleset", false},
+	} {
+		host.run(t, c.stranger)
+		before, err := n.current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = n.refill(content)
+		if err == nil {
+			err = n.commit(before, content)
+		}
+		if c.stays != (err == nil) {
+			t.Errorf("refill after %s: %v", c.stranger, err)
+		}
+		if err := b.Apply(t.Context(), every()); err != nil {
+			t.Fatalf("after %s: %v", c.stranger, err)
+		}
+		if diff := cmp.Diff(want, list(t)); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", c.stranger, diff)
+		}
+	}
+	if err := b.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestIptablesGolden(t *testing.T) {
 	for name, ip6 := range map[string]bool{"iptables.golden": false, "ip6tables.golden": true} {
 		v, err := every().of(ip6)

@@ -111,9 +111,19 @@ func (g *group) remove(t testing.TB) {
 // set writes a file of a v1 controller, or of v2.
 func (g *group) set(t testing.TB, controller, file, value string) {
 	t.Helper()
+	check(t, os.WriteFile(filepath.Join(g.dir(t, controller), file), []byte(value), 0))
+}
+
+// dir is the cgroup's directory in the hierarchy of a controller, "" being v2, or "" where that is not mounted.
+func (g *group) dir(t testing.TB, controller string) string {
+	t.Helper()
 	mounted, err := hierarchies(mountinfo.Self)
 	check(t, err)
-	check(t, os.WriteFile(filepath.Join(lookup(mounted, controller, g.name), file), []byte(value), 0))
+	self := []member{{controller: controller, name: g.name}}
+	for i := range mounted {
+		place(&mounted[i], self)
+	}
+	return self[0].dir
 }
 
 // limited sets limits of memory, processes and processor time.

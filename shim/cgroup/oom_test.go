@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantry-containers/gantry/shim/mountinfo"
 	"github.com/gantry-containers/gantry/tests/harness"
 )
 
@@ -208,9 +207,7 @@ func TestOOMWithoutController(t *testing.T) {
 // The v2 way of watching, tried on a file of events that this hybrid machine has as well.
 func TestWatchOfEvents(t *testing.T) {
 	g := newGroup(t)
-	mounted, err := hierarchies(mountinfo.Self)
-	check(t, err)
-	dir := lookup(mounted, "", g.name)
+	dir := g.dir(t, "")
 	if dir == "" {
 		t.Skip("needs a cgroup v2 hierarchy")
 	}

@@ -130,10 +130,11 @@ func realPath(dir string) (string, error) {
 
 // pointsIn lists the mount points at and below a directory, in the kernel's order.
 func pointsIn(dir string) (points []string, err error) {
-	err = mountinfo.Each(mountinfo.Self, func(m *mountinfo.Mount) {
+	err = mountinfo.Each(mountinfo.Self, func(m *mountinfo.Mount) bool {
 		if p := mountinfo.Path(m.Point); within(p, dir) {
 			points = append(points, p)
 		}
+		return false
 	})
 	return points, err
 }

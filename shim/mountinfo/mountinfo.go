@@ -22,9 +22,10 @@ type Mount struct {
 // maxLine is how much of a line is looked at, in bytes: two paths of PATH_MAX that are escaped as a whole.
 const maxLine = 32 << 10
 
-// Each calls do for each line of the list in a file, in its order, which is mostly that of the mounting. Mounts
-// stacked on one point are a line each.
-func Each(file string, do func(m *Mount)) error {
+// Each calls do for each line of the list in a file, in its order, which is mostly that of the mounting, until do says
+// that it has seen enough: the kernel writes as much as is read, and a host of a thousand containers has a long list.
+// Mounts stacked on one point are a line each.
+func Each(file string, do func(m *Mount) (enough bool)) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -39,8 +40,8 @@ func Each(file string, do func(m *Mount)) error {
 		if err != nil {
 			return err
 		}
-		if m, ok := parse(line); ok && !continued {
-			do(&m)
+		if m, ok := parse(line); ok && !continued && do(&m) {
+			return nil
 		}
 		continued = more
 	}

@@ -27,12 +27,13 @@ func TestEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []line
-	err := Each(file, func(m *Mount) {
+	err := Each(file, func(m *Mount) bool {
 		super := string(m.Super)
 		if len(super) > 100 {
 			super = super[:12]
 		}
 		got = append(got, line{Path(m.Root), Path(m.Point), string(m.Type), super})
+		return false
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,17 +49,26 @@ func TestEach(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
+	seen := 0
+	err = Each(file, func(*Mount) bool {
+		seen++
+		return seen == 2
+	})
+	if err != nil || seen != 2 {
+		t.Errorf("%d lines after enough was said at the second, error %v", seen, err)
+	}
 }
 
 func TestEachOfTheKernel(t *testing.T) {
 	roots := 0
-	err := Each(Self, func(m *Mount) {
+	err := Each(Self, func(m *Mount) bool {
 		if string(m.Point) == "/" {
 			roots++
 		}
 		if len(m.Type) == 0 || len(m.Super) == 0 || len(m.Root) == 0 {
 			t.Errorf("incomplete: %q", m)
 		}
+		return false
 	})
 	if err != nil || roots == 0 {
 		t.Errorf("%d mounts on /, error %v", roots, err)
