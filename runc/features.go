@@ -99,11 +99,13 @@ func seccompFeatures(enabled bool) *features.Seccomp {
 	}
 }
 
-// featureAnnotations have runc's keys, under which clients look for these facts.
+// featureAnnotations have runc's keys, under which clients look for these facts, and one of ours: once a container is
+// created, its rootfs need not be mounted in the bundle any more (docs/decisions/0047-brief-rootfs.md).
 func featureAnnotations(libseccomp string) map[string]string {
 	all := map[string]string{
 		"org.opencontainers.runc.version":            version,
 		"org.opencontainers.runc.checkpoint.enabled": "true",
+		"io.gantry.rootfs.brief":                     "true",
 	}
 	if commit != "" {
 		all["org.opencontainers.runc.commit"] = commit

@@ -248,8 +248,23 @@ func (s *starter) spec(ctx context.Context, c *container.Container, r Runtime) (
 	if err := own(c, in.HostnameFile, in.Hosts, in.ResolvConf); err != nil {
 		return nil, err
 	}
-	return s.parts.Specs.Build(in)
+	oci, err := s.parts.Specs.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	if r.Features != nil && r.Features.Annotations[briefRootfs] == "true" {
+		if oci.Annotations == nil {
+			oci.Annotations = map[string]string{}
+		}
+		oci.Annotations[briefRootfs] = "true"
+	}
+	return oci, nil
 }
+
+// briefRootfs is an annotation by which our shim takes the rootfs out of the bundle when the container has been created:
+// nothing here looks for it there, and a thousand mounts would make every further start slow. A runtime says by the same
+// name among its features that it does not need it (docs/decisions/0047-brief-rootfs.md).
+const briefRootfs = "io.gantry.rootfs.brief"
 
 // named is a container as its program sees it: in another one's network it has that one's name.
 func named(c *container.Container, net *networks.Attachment) *container.Container {

@@ -75,6 +75,28 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestBriefRootfs(t *testing.T) {
+	const asked = `{"annotations": {"io.gantry.rootfs.brief": "true"}, `
+	for text, want := range map[string]bool{
+		asked + `"linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]}}`:                         true,
+		asked + `"hooks": {}, "linux": {"namespaces": [{"type": "mount"}]}}`:                             false,
+		asked + `"linux": {"namespaces": [{"type": "mount", "path": "/proc/1/ns/mnt"}]}}`:                false,
+		asked + `"linux": {"namespaces": [{"type": "pid"}]}}`:                                            false,
+		`{"annotations": {"io.gantry.rootfs.brief": "1"}, "linux": {"namespaces": [{"type": "mount"}]}}`: false,
+		`{"linux": {"namespaces": [{"type": "mount"}]}}`:                                                 false,
+	} {
+		b := open(t)
+		b.put(t, "config.json", text)
+		c, err := b.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.BriefRootfs(); got != want {
+			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestBadConfig(t *testing.T) {
 	b := open(t)
 	if _, err := b.Config(); !errors.Is(err, fs.ErrNotExist) {

@@ -11,6 +11,7 @@ type Config struct {
 	Annotations map[string]string
 	Root        struct{ Path string }
 	Process     struct{ Terminal bool }
+	Hooks       *struct{} // there are some; which ones is the runtime's affair
 	Linux       struct {
 		Namespaces []struct{ Type, Path string }
 	}
@@ -35,6 +36,24 @@ func (b *Bundle) Config() (*Config, error) {
 func (c *Config) PrivatePIDs() bool {
 	for _, ns := range c.Linux.Namespaces {
 		if ns.Type == "pid" {
+			return ns.Path == ""
+		}
+	}
+	return false
+}
+
+// brief is the annotation of who needs the rootfs in the bundle only until the container is created
+// (docs/decisions/0047-brief-rootfs.md).
+const brief = "io.gantry.rootfs.brief"
+
+// BriefRootfs says that the rootfs need not stay mounted in the bundle once the container has been created: that was
+// asked for, the container has the mount in a namespace of its own, and no hook may come to look for it.
+func (c *Config) BriefRootfs() bool {
+	if c.Annotations[brief] != "true" || c.Hooks != nil {
+		return false
+	}
+	for _, ns := range c.Linux.Namespaces {
+		if ns.Type == "mount" {
 			return ns.Path == ""
 		}
 	}

@@ -36,6 +36,20 @@ func UnmountAll(target string) error {
 	return nil
 }
 
+// Detach takes what is mounted at target, with what is mounted on it, out of this mount namespace at once. Other
+// namespaces keep what they have of it, and it stays for who uses it.
+func Detach(target string) error {
+	for {
+		switch err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err {
+		case nil:
+		case unix.EINVAL:
+			return nil
+		default:
+			return fmt.Errorf("detach %s: %w", target, err)
+		}
+	}
+}
+
 // unmountTop unmounts what is mounted at target until that is no mount point, or one with something on it or in use.
 func unmountTop(target string) (busy bool, err error) {
 	for {

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -34,6 +35,25 @@ func TestUnmountStackedAndHidden(t *testing.T) {
 	on(s.target + "/x")
 	check(t, UnmountAll(s.target))
 	s.gone()
+}
+
+// What is detached is out of sight at once, and stays for who uses it.
+func TestDetach(t *testing.T) {
+	s := newScene(t)
+	check(t, Detach(s.target))
+	s.mkdir("snapshots/0/fs/sub")
+	s.all(s.overlay(2), tmpfs("sub"))
+	f, err := os.OpenFile(s.target+"/sub/held", os.O_CREATE|os.O_RDWR, 0o600)
+	check(t, err)
+	defer f.Close()
+	check(t, Detach(s.target))
+	s.gone()
+	if _, err := f.WriteString("still"); err != nil {
+		t.Error(err)
+	}
+	if err := Detach(s.dir + "/missing"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("missing: error %v", err)
+	}
 }
 
 // Mounts below a directory that is none itself.

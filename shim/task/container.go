@@ -21,6 +21,7 @@ type container struct {
 	init    *process
 	restore *oci.RestoreOptions // the container is restored at Start; nil if it was created
 	mounted bool                // the shim has mounted the rootfs
+	brief   bool                // the rootfs need be mounted here only until the container is created
 	shared  bool                // it has no pid namespace of its own: its processes outlive the init process
 	cgroup  *cgroup.Cgroup
 	oom     *cgroup.OOM

@@ -48,6 +48,7 @@ func (s *Service) create(ctx context.Context, r *task.CreateTaskRequest) (_ *tas
 	if handle != nil {
 		answer.Pid = uint32(handle.Pid)
 		c.watchCgroup(handle.Pid)
+		c.leaveRootfs()
 	}
 	c.tell(createEvent(r, int(answer.Pid)))
 	c.mu.Lock()
@@ -90,6 +91,7 @@ func (s *Service) newContainer(r *task.CreateTaskRequest, cancel context.CancelF
 		options: o,
 		runtime: oci.For(o, s.Namespace, b.RuntimeLog()),
 		shared:  !config.PrivatePIDs(),
+		brief:   config.BriefRootfs(),
 		created: make(chan struct{}),
 		cancel:  cancel,
 		turn:    make(chan struct{}, 1),
@@ -187,6 +189,17 @@ func (p *process) attach(ctx context.Context, pidFile string) (*reap.Process, er
 		return nil, fmt.Errorf("pid file of the OCI runtime: %w", err)
 	}
 	return reap.Open(pid)
+}
+
+// leaveRootfs leaves the rootfs to the container, whose mount namespace has it. Each mount that the host keeps would be
+// copied into the namespace of every container that comes later.
+func (c *container) leaveRootfs() {
+	if !c.mounted || !c.brief {
+		return
+	}
+	if err := mount.Detach(c.bundle.Rootfs()); err != nil {
+		c.warn("leave the rootfs to the container", err)
+	}
 }
 
 // undo removes what a failed creation has left.
