@@ -25,6 +25,8 @@ type Devices struct {
 	spare  *os.File
 	making bool
 	closed bool
+	// lent are the inodes of namespaces whose files are links to processes, by path.
+	lent map[string]uint64
 }
 
 // Open works in the network namespace of its caller, and keeps those that it makes as files in a folder.
@@ -37,7 +39,7 @@ func Open(dir string) (*Devices, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netlink: %w", err), home.Close())
 	}
-	d := &Devices{h: h, home: home, dir: dir}
+	d := &Devices{h: h, home: home, dir: dir, lent: map[string]uint64{}}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as /run/netns: who joins must get there
 		return nil, errors.Join(err, d.Close())
 	}

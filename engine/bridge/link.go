@@ -62,7 +62,7 @@ func MAC() net.HardwareAddr {
 
 // Attach brings links into a namespace, all with one visit there, and sets the default routes. A failure leaves none.
 func (d *Devices) Attach(namespace string, routes Routes, links ...Link) (err error) {
-	ns, err := os.Open(namespace)
+	ns, err := d.open(namespace)
 	if err != nil {
 		return err
 	}

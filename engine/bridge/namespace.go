@@ -145,6 +145,9 @@ func (d *Devices) RemoveNamespace(name string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.lent, path)
 	return nil
 }
 
@@ -160,7 +163,7 @@ func (d *Devices) Namespaces() ([]string, error) {
 
 // within does something in a namespace, with a netlink socket of it.
 func (d *Devices) within(path string, do func(*netlink.Handle) error) (err error) {
-	ns, err := os.Open(path)
+	ns, err := d.open(path)
 	if err != nil {
 		return err
 	}

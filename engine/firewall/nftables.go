@@ -33,8 +33,9 @@ type nft struct {
 	// socket is conn's, port its address: notes about changes made by it are not news.
 	socket *netlink.Conn
 	port   atomic.Uint32
-	// last is what stands in the kernel as of generation.
+	// last is what stands in the kernel as of generation, and known what it was made of.
 	last       []content
+	known      known
 	generation uint32
 	flows      flows
 	// alone says that the other back end has been cleared away.
@@ -94,39 +95,37 @@ func (n *nft) prepare(c *netlink.Conn) error {
 // Apply writes only the elements that differ while nobody else has touched any table, otherwise everything anew. Both are
 // one transaction.
 func (n *nft) Apply(ctx context.Context, r Rules) error {
-	want, err := wanted(r)
-	if err != nil {
-		return err
-	}
 	if err := filterBridged(r); err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err := n.write(want); err != nil {
+	if err := n.write(r.sorted()); err != nil {
 		return err
 	}
 	return errors.Join(n.flows.follow(r), n.removeIptables(ctx))
 }
 
-func (n *nft) write(want []content) error {
+func (n *nft) write(r Rules) error {
 	before, err := n.current()
 	if err != nil {
 		return err
 	}
-	if before != 0 && before == n.generation && sameTables(n.last, want) {
-		if !n.edit(want) {
-			n.last = want
-			return nil
-		}
-		if n.commit(before, want) == nil {
-			return nil
+	if before != 0 && before == n.generation {
+		changed, err := n.writeChange(before, r)
+		if changed || err != nil {
+			return err
 		}
 		if before, err = n.current(); err != nil {
 			return err
 		}
 	}
-	if n.refill(want) == nil && n.commit(before, want) == nil {
+	want, err := wanted(r)
+	if err != nil {
+		return err
+	}
+	next := r.know(want)
+	if n.refill(want) == nil && n.commit(before, want, next) == nil {
 		return nil
 	}
 	if before, err = n.current(); err != nil {
@@ -135,7 +134,31 @@ func (n *nft) write(want []content) error {
 	if err := n.replace(want); err != nil {
 		return err
 	}
-	return n.commit(before, want)
+	return n.commit(before, want, next)
+}
+
+// writeChange writes what differs in the changed networks; false when that is not enough, or did not succeed.
+func (n *nft) writeChange(before uint32, r Rules) (bool, error) {
+	next := r.know(nil)
+	deltas, ok, err := n.change(r, next)
+	if !ok || err != nil {
+		return false, err
+	}
+	some := false
+	for _, d := range deltas {
+		some = n.send(d) || some
+	}
+	if !some {
+		n.known = next
+		return true, nil
+	}
+	if n.commit(before, n.last, next) != nil {
+		return false, nil
+	}
+	for _, d := range deltas {
+		d.done()
+	}
+	return true, nil
 }
 
 // removeIptables takes away, once, what the other back end left behind.
@@ -169,11 +192,6 @@ func wanted(r Rules) ([]content, error) {
 // chains are those of the table.
 func (c content) chains() []chain {
 	return chains(view{ip6: c.family == nftables.TableFamilyIPv6, ours: c.ours})
-}
-
-// sameTables says that tables differ at most by the elements of their sets.
-func sameTables(a, b []content) bool {
-	return slices.EqualFunc(a, b, func(a, b content) bool { return a.family == b.family && a.ours == b.ours })
 }
 
 // current is the generation of the kernel's tables, which each transaction of anybody raises.
@@ -218,9 +236,9 @@ func generation(c *netlink.Conn) (uint32, error) {
 	return 0, errors.New("the kernel does not say")
 }
 
-// commit sends what edit or replace have prepared.
-func (n *nft) commit(before uint32, want []content) error {
-	n.last, n.generation = nil, 0
+// commit sends what has been prepared.
+func (n *nft) commit(before uint32, want []content, next known) error {
+	n.last, n.known, n.generation = nil, known{}, 0
 	if err := n.conn.Flush(); err != nil {
 		// Answers may be left in the socket.
 		n.disconnect()
@@ -232,7 +250,7 @@ func (n *nft) commit(before uint32, want []content) error {
 	}
 	// Anything between would be a change of somebody else's: the next Apply looks at nothing then, and writes all.
 	if after == before+1 {
-		n.last, n.generation = want, after
+		n.last, n.known, n.generation = want, next, after
 	}
 	return nil
 }
@@ -242,45 +260,6 @@ func (n *nft) disconnect() {
 		_ = n.conn.CloseLasting()
 		n.conn = nil
 	}
-}
-
-// edit prepares the difference between last and want, and says whether there is any.
-func (n *nft) edit(want []content) bool {
-	changed := false
-	for i, w := range want {
-		t := &nftables.Table{Name: tableName, Family: w.family}
-		// Elements of maps lead to chains, never to one another: any order does, so long as a key is deleted before it
-		// is added again.
-		for j, s := range w.sets {
-			old := n.last[i].sets[j].elements
-			gone, fresh := s.difference(old, s.elements), s.difference(s.elements, old)
-			changed = changed || len(gone)+len(fresh) > 0
-			k := s.in(t)
-			for part := range slices.Chunk(gone, perMessage) {
-				_ = n.conn.SetDeleteElements(k, part)
-			}
-			for part := range slices.Chunk(fresh, perMessage) {
-				_ = n.conn.SetAddElements(k, part)
-			}
-		}
-	}
-	return changed
-}
-
-// difference are the elements of a that b does not have, or has with other data, in the order of keys.
-func (s *set) difference(a, b map[string]string) []nftables.SetElement {
-	var keys []string
-	for k, data := range a {
-		if other, ok := b[k]; !ok || other != data {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	d := make([]nftables.SetElement, len(keys))
-	for i, k := range keys {
-		d[i] = s.element(k, a[k])
-	}
-	return d
 }
 
 // replace prepares all tables anew, and the end of every table that an earlier build has left.
@@ -309,7 +288,7 @@ func (n *nft) fill(w content) error {
 		if err := n.conn.AddSet(k, nil); err != nil {
 			return fmt.Errorf("set %s: %w", s.name, err)
 		}
-		for part := range slices.Chunk(s.difference(s.elements, nil), perMessage) {
+		for part := range slices.Chunk(s.sorted(s.elements), perMessage) {
 			if err := n.conn.SetAddElements(k, part); err != nil {
 				return fmt.Errorf("set %s: %w", s.name, err)
 			}
@@ -358,7 +337,7 @@ func (n *nft) Remove(context.Context) error {
 	if err := n.drop(); err != nil {
 		return err
 	}
-	return n.commit(before, nil)
+	return n.commit(before, nil, known{})
 }
 
 // in is the set as the library wants it.

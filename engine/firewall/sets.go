@@ -45,21 +45,30 @@ type set struct {
 	isMap     bool
 	interval  bool
 	elements  map[string]string
+	// shared says that two networks have an element in common; owner tells whose each is, while they are put together.
+	shared bool
+	owner  map[string]string
 }
 
-func (s *set) add(key []byte, data ...byte) {
-	// Of two that publish the same port, the first in the order of networks has it.
-	if _, ok := s.elements[string(key)]; !ok {
-		s.elements[string(key)] = string(data)
+func (s *set) add(network string, key []byte, data ...byte) {
+	s.put(network, string(key), string(data))
+}
+
+// put adds an element. Of two networks that publish the same port, the first in their order has it.
+func (s *set) put(network, key, data string) {
+	if owner, ok := s.owner[key]; ok {
+		s.shared = s.shared || owner != network
+		return
 	}
+	s.elements[key], s.owner[key] = data, network
 }
 
 // addRange adds a prefix to a set of intervals: its first address, and the first behind it.
-func (s *set) addRange(p netip.Prefix) {
+func (s *set) addRange(network string, p netip.Prefix) {
 	first, end := bounds(p)
-	s.elements[string(first.AsSlice())+intervalStart] = ""
+	s.put(network, string(first.AsSlice())+intervalStart, "")
 	if end.IsValid() {
-		s.elements[string(end.AsSlice())+intervalEnd] = ""
+		s.put(network, string(end.AsSlice())+intervalEnd, "")
 	}
 }
 
@@ -134,39 +143,42 @@ func contents(v view) *tableSets {
 		sources:   set{name: mapSources, key: name, data: addr, isMap: true},
 	}
 	for _, s := range all.list() {
-		s.elements = map[string]string{}
+		s.elements, s.owner = map[string]string{}, map[string]string{}
 	}
 	for _, n := range v.networks {
 		all.addNetwork(n)
 		all.addPorts(n)
+	}
+	for _, s := range all.list() {
+		s.owner = nil
 	}
 	return all
 }
 
 func (s *tableSets) addNetwork(n familyNetwork) {
 	bridge := keyName(n.Bridge)
-	s.within.add(join(bridge, bridge))
-	s.bridges.add(bridge)
+	s.within.add(n.ID, join(bridge, bridge))
+	s.bridges.add(n.ID, bridge)
 	if n.Isolated {
-		s.isolated.add(bridge)
+		s.isolated.add(n.ID, bridge)
 	}
 	if n.Mode != ModeIsolated {
-		s.checked.add(bridge)
+		s.checked.add(n.ID, bridge)
 	}
 	if n.closed() {
-		s.internal.add(bridge)
+		s.internal.add(n.ID, bridge)
 	}
-	s.entering.add(bridge, []byte(entering(n))...)
+	s.entering.add(n.ID, bridge, []byte(entering(n))...)
 	if n.closed() || n.Mode == ModeRouted || !n.Masquerade {
 		return
 	}
-	s.subnets.addRange(n.Subnet)
+	s.subnets.addRange(n.ID, n.Subnet)
 	if n.Source.IsValid() {
-		s.hiding.add(bridge, []byte(chainSource)...)
-		s.sources.add(bridge, n.Source.Unmap().AsSlice()...)
+		s.hiding.add(n.ID, bridge, []byte(chainSource)...)
+		s.sources.add(n.ID, bridge, n.Source.Unmap().AsSlice()...)
 		return
 	}
-	s.hiding.add(bridge, []byte(chainMasquerade)...)
+	s.hiding.add(n.ID, bridge, []byte(chainMasquerade)...)
 }
 
 // entering is the verdict on packets from elsewhere.
@@ -187,21 +199,21 @@ func (s *tableSets) addPorts(n familyNetwork) {
 		return
 	}
 	for _, p := range n.Ports {
-		s.published.add(keyPort(p.Protocol, p.Container))
+		s.published.add(n.ID, keyPort(p.Protocol, p.Container))
 		if h := p.Host.Addr().Unmap(); p.Host.Port() != 0 && h.Is4() && h.IsLoopback() {
-			s.loopback.add(keyPort(p.Protocol, p.Host))
+			s.loopback.add(n.ID, keyPort(p.Protocol, p.Host))
 		}
 	}
 	bridge := keyName(n.Bridge)
 	for _, p := range n.translated() {
 		local := join(keyProtocol(p.Protocol), keyNumber(p.Host.Port()))
-		s.own.add(join(bridge, local))
+		s.own.add(n.ID, join(bridge, local))
 		to := join(p.Container.Addr().Unmap().AsSlice(), keyNumber(p.Container.Port()))
 		if p.Host.Addr().IsUnspecified() {
-			s.portsAny.add(local, to...)
+			s.portsAny.add(n.ID, local, to...)
 			continue
 		}
-		s.ports.add(keyPort(p.Protocol, p.Host), to...)
+		s.ports.add(n.ID, keyPort(p.Protocol, p.Host), to...)
 	}
 }
 

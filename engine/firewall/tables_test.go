@@ -165,7 +165,7 @@ func TestRefill(t *testing.T) {
 		}
 		err = n.refill(content)
 		if err == nil {
-			err = n.commit(before, content)
+			err = n.commit(before, content, known{})
 		}
 		if c.stays != (err == nil) {
 			t.Errorf("refill after %s: %v", c.stranger, err)
@@ -250,7 +250,7 @@ func TestDifferences(t *testing.T) {
 		}
 	})
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range 8 {
+	for round := range 40 {
 		r := every()
 		// Without networks that have the only rules of a family the tables themselves would change.
 		r.Networks = append(r.Networks, Network{ID: "z", Bridge: "br-z", IPv4: &Family{Subnet: netip.MustParsePrefix("10.0.0.0/8")}})
@@ -260,6 +260,17 @@ func TestDifferences(t *testing.T) {
 			ports := slices.Clone(r.Networks[i].Ports)
 			random.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
 			r.Networks[i].Ports = ports[:random.IntN(len(ports)+1)]
+		}
+		if round%4 > 1 { // Two networks publish the same port.
+			z := &r.Networks[slices.IndexFunc(r.Networks, func(n Network) bool { return n.ID == "z" })]
+			for _, n := range r.Networks {
+				for _, p := range n.Ports {
+					if p.Container.Addr().Unmap().Is4() {
+						p.Container = netip.MustParseAddrPort("10.0.0.9:80")
+						z.Ports = append(z.Ports, p)
+					}
+				}
+			}
 		}
 		before := n.generation
 		if err := b.Apply(t.Context(), r); err != nil {

@@ -22,6 +22,8 @@ type Sandbox struct {
 	ID string
 	// Namespace is the path of the network namespace; empty for one whose names are known, and who asks nobody.
 	Namespace string
+	// Inode is the namespace's; 0 when whatever is at the path is meant.
+	Inode uint64
 	// Upstream are the servers asked for names that are not ours, as seen from the host's namespace unless InNamespace says
 	// otherwise; none for sandboxes that are only on internal networks.
 	Upstream []Upstream
@@ -101,7 +103,7 @@ func (s *Server) Answer(want Sandbox) error {
 	namespace := -1
 	if want.Namespace != "" {
 		var err error
-		if namespace, err = unix.Open(want.Namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		if namespace, err = openNamespace(want.Namespace, want.Inode); err != nil {
 			return &os.PathError{Op: "open", Path: want.Namespace, Err: err}
 		}
 	}
@@ -126,6 +128,24 @@ func (s *Server) Answer(want Sandbox) error {
 		old.close()
 	}
 	return next.begin()
+}
+
+// openNamespace opens the namespace of a path, which may be a link to a process whose number another one has by now.
+func openNamespace(path string, inode uint64) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil || inode == 0 {
+		return fd, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil && st.Ino != inode {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // change changes a sandbox whose namespace remains the same.

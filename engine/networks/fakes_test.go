@@ -30,7 +30,9 @@ type devices struct {
 	// broken are bridges that cannot be made.
 	broken map[string]bool
 	// steps are the namespaces that a builder has. It takes away one that is vanishing when it is to be kept.
-	steps     map[string]bool
+	steps map[string]bool
+	// lent are the inodes that were told of namespaces that processes keep.
+	lent      map[string]uint64
 	vanishing string
 }
 
@@ -117,6 +119,28 @@ func (d *devices) KeepNamespace(name, path string) error {
 	}
 	d.namespaces[name] = true
 	return nil
+}
+
+// Lend refuses namespaces that are not there; a container's process is 77.
+func (d *devices) Lend(name string, pid int) (uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.namespaces[name] || pid != 77 {
+		return 0, fmt.Errorf("%s is not the namespace of %d", name, pid)
+	}
+	return inode, nil
+}
+
+// inode is that of every namespace which a process keeps.
+const inode = 4026532000
+
+func (d *devices) Lent(path string, inode uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lent == nil {
+		d.lent = map[string]uint64{}
+	}
+	d.lent[path] = inode
 }
 
 func (d *devices) RemoveNamespace(name string) error {

@@ -41,7 +41,7 @@ func (s *Service) forgetNames(ctx context.Context, b *sandbox) {
 
 // question is a sandbox as the name server sees it.
 func (s *Service) question(b *sandbox) netkeeper.Sandbox {
-	q := netkeeper.Sandbox{ID: b.Container, Namespace: b.Namespace, Links: s.linkAddresses(b)}
+	q := netkeeper.Sandbox{ID: b.Container, Namespace: b.Namespace, Inode: b.Inode, Links: s.linkAddresses(b)}
 	if _, four, six := b.ways(); four != nil || six != nil {
 		q.Upstream = s.upstream(b.Container)
 	}

@@ -253,6 +253,7 @@ func (s *Service) Connect(ctx context.Context, c *container.Container, pid int) 
 	}
 	told := *b
 	told.Told = true
+	told.Inode = s.lend(b, pid)
 	if err := s.put(&told); err != nil {
 		return err
 	}
@@ -260,6 +261,20 @@ func (s *Service) Connect(ctx context.Context, c *container.Container, pid int) 
 		s.tellEndpoint(events.ActionConnect, e, c.ID)
 	}
 	return nil
+}
+
+// lend has the init process keep a sandbox's namespace, and tells its inode, or 0. Devices that are not a bridge's go
+// with the namespace only, so it is kept until they are removed.
+func (s *Service) lend(b *sandbox, pid int) uint64 {
+	flat := slices.ContainsFunc(b.links(), func(l bridge.Link) bool { return l.Kind != "" })
+	if b.Host || b.Namespace == "" || flat {
+		return 0
+	}
+	inode, err := s.o.Devices.Lend(filepath.Base(b.Namespace), pid)
+	if err != nil {
+		slog.Warn("the network namespace of a container stays mounted", "container", b.Container, "error", err)
+	}
+	return inode
 }
 
 // follow makes the network of a container in the namespace that its runtime has made. With an error nothing is left.

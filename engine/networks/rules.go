@@ -78,7 +78,9 @@ func (s *Service) filterRules() firewall.Rules {
 			}
 		}
 		for id := range s.members[n.ID] {
-			f.Ports = append(f.Ports, s.sandboxes[id].portsOn(n.ID)...)
+			if b := s.sandboxes[id]; len(b.Ports) > 0 {
+				f.Ports = append(f.Ports, b.portsOn(n.ID)...)
+			}
 		}
 		all.Networks = append(all.Networks, f)
 	}

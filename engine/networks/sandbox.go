@@ -25,6 +25,8 @@ type sandbox struct {
 	Step string `json:",omitempty"`
 	// Namespace is the file of its network namespace; empty when it has none of its own.
 	Namespace string
+	// Inode is that of the namespace, when the file is a link to a process in it; 0 when the namespace is mounted there.
+	Inode uint64 `json:",omitempty"`
 	// Host says that it is the host's.
 	Host bool
 	// Endpoints are its places on networks, in the order in which they were made.
@@ -144,6 +146,9 @@ func (s *Service) loadFlat() {
 
 // adopt goes on with a sandbox.
 func (s *Service) adopt(b *sandbox) {
+	if b.Inode != 0 {
+		s.o.Devices.Lent(b.Namespace, b.Inode)
+	}
 	for _, e := range b.Endpoints {
 		for _, a := range []netip.Prefix{e.IPv4, e.IPv6} {
 			if !a.IsValid() {

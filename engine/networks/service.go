@@ -56,6 +56,9 @@ type Namespaces interface {
 	NewNamespace(name string) (path string, err error)
 	// KeepNamespace gives one that there is a file.
 	KeepNamespace(name, path string) error
+	// Lend has a process keep one, whose inode it tells; Lent says so of one from before.
+	Lend(name string, pid int) (inode uint64, err error)
+	Lent(path string, inode uint64)
 	RemoveNamespace(name string) error
 	Namespaces() ([]string, error)
 	BindHome(name string) error

@@ -66,6 +66,9 @@ func TestOwnUsers(t *testing.T) {
 	if f.Settings(c).SandboxKey != ns || f.keeper.names[c.ID].Namespace != ns {
 		t.Errorf("the next engine: %q, %+v", f.Settings(c).SandboxKey, f.keeper.names[c.ID])
 	}
+	if f.devices.lent[ns] != inode || f.keeper.names[c.ID].Inode != inode {
+		t.Errorf("of the process that keeps the namespace the next engine says: %d, %+v", f.devices.lent[ns], f.keeper.names[c.ID])
+	}
 	if err := f.Release(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
