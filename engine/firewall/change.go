@@ -36,7 +36,9 @@ func (r Rules) know(want []content) known {
 func (r Rules) sorted() Rules {
 	r.Networks = slices.Clone(r.Networks)
 	for i := range r.Networks {
-		r.Networks[i].Ports = slices.SortedFunc(slices.Values(r.Networks[i].Ports), comparePorts)
+		if n := &r.Networks[i]; !slices.IsSortedFunc(n.Ports, comparePorts) {
+			n.Ports = slices.SortedFunc(slices.Values(n.Ports), comparePorts)
+		}
 	}
 	return r
 }
@@ -78,10 +80,16 @@ type delta struct {
 // change prepares what the changed networks make different in the tables that stand in the kernel. It cannot (ok is
 // false) when tables come or go, or networks share an element: then all of them have to be looked at.
 func (n *nft) change(r Rules, next known) (deltas []delta, ok bool, err error) {
-	if n.known.shared || next.shared || n.known.forwarding != r.Forwarding || n.families() != r.used() {
+	if next.shared || n.known.forwarding != r.Forwarding || n.families() != r.used() {
 		return nil, false, nil
 	}
 	before, after := n.known.changed(r)
+	if len(before.Networks)+len(after.Networks) == 0 {
+		return nil, true, nil
+	}
+	if n.known.shared {
+		return nil, false, nil
+	}
 	for _, w := range n.last {
 		ip6 := w.family == nftables.TableFamilyIPv6
 		old, err := before.of(ip6)

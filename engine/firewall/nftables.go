@@ -149,16 +149,15 @@ func (n *nft) writeChange(before uint32, r Rules) (bool, error) {
 		some = n.send(d) || some
 	}
 	if !some {
+		next.shared = n.known.shared
 		n.known = next
 		return true, nil
 	}
-	if n.commit(before, n.last, next) != nil {
-		return false, nil
-	}
+	written := n.commit(before, n.last, next) == nil
 	for _, d := range deltas {
-		d.done()
+		d.done() // not written, they are of tables that nobody looks at any more
 	}
-	return true, nil
+	return written, nil
 }
 
 // removeIptables takes away, once, what the other back end left behind.

@@ -233,6 +233,19 @@ func TestIptablesKeepsOthers(t *testing.T) {
 	}
 }
 
+// share has a network publish the ports of all others, too.
+func (r Rules) share(id string, at netip.AddrPort) {
+	n := &r.Networks[slices.IndexFunc(r.Networks, func(n Network) bool { return n.ID == id })]
+	for _, other := range r.Networks {
+		for _, p := range other.Ports {
+			if p.Container.Addr().Unmap().Is4() {
+				p.Container = at
+				n.Ports = append(n.Ports, p)
+			}
+		}
+	}
+}
+
 // TestDifferences goes from any rules to any others, and must come to the tables that a fresh start writes.
 func TestDifferences(t *testing.T) {
 	needRoot(t)
@@ -261,16 +274,8 @@ func TestDifferences(t *testing.T) {
 			random.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
 			r.Networks[i].Ports = ports[:random.IntN(len(ports)+1)]
 		}
-		if round%4 > 1 { // Two networks publish the same port.
-			z := &r.Networks[slices.IndexFunc(r.Networks, func(n Network) bool { return n.ID == "z" })]
-			for _, n := range r.Networks {
-				for _, p := range n.Ports {
-					if p.Container.Addr().Unmap().Is4() {
-						p.Container = netip.MustParseAddrPort("10.0.0.9:80")
-						z.Ports = append(z.Ports, p)
-					}
-				}
-			}
+		if round%4 > 1 {
+			r.share("z", netip.MustParseAddrPort("10.0.0.9:80"))
 		}
 		before := n.generation
 		if err := b.Apply(t.Context(), r); err != nil {
