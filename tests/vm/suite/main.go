@@ -80,7 +80,7 @@ func (c *choice) runAll(ctx context.Context, jobs int, eventsFile string) (ok bo
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			if all[i], errs[i] = list[i].run(ctx, top, stage, events); errs[i] != nil {
+			if all[i], errs[i] = list[i].try(ctx, top, stage, events); errs[i] != nil {
 				errs[i] = fmt.Errorf("boot %s: %w", list[i].name, errs[i])
 			}
 		})

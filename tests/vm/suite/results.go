@@ -36,6 +36,9 @@ type results struct {
 	output                  map[string]*strings.Builder // what unfinished tests have said
 	reasons                 map[string]int              // how many tests were skipped for it
 	times                   []timing                    // of tests, without subtests
+	failures                map[string][]string         // tests that failed, without subtests, by package
+	final                   bool                        // something failed that a second try would not change
+	again                   []string                    // what passed at the second try
 }
 
 // timing is how long a test took.
@@ -96,6 +99,7 @@ func (r *results) take(e *event) {
 		why := reason(said)
 		if !r.maySkip && !excuses.MatchString(why) {
 			r.failed++
+			r.final = true
 			fmt.Fprintf(r.out, "%s: FAIL %s: it was skipped, and need not be here: %s\n", r.boot, name, why)
 			return
 		}
@@ -106,6 +110,7 @@ func (r *results) take(e *event) {
 		r.reasons[why]++
 	case "fail":
 		r.failed++
+		r.remember(e)
 		fmt.Fprintf(r.out, "%s: FAIL %s\n%s", r.boot, name, said)
 	}
 }
@@ -116,9 +121,11 @@ func (r *results) endPackage(e *event, said string) {
 	fmt.Fprintf(r.out, "%s: %s %s (%.0f s)\n", r.boot, e.Action, e.Package, e.Elapsed)
 	if e.Action == "fail" {
 		r.failed++
+		r.final = r.final || len(r.failures[e.Package]) == 0
 		fmt.Fprint(r.out, said)
 	} else if r.ran == 0 && !r.mayBeEmpty {
 		r.failed++
+		r.final = true
 		fmt.Fprintf(r.out, "%s: FAIL %s: no test of it ran\n", r.boot, e.Package)
 	}
 	r.ran = 0
@@ -166,6 +173,8 @@ func summarize(w io.Writer, all []*results) bool {
 			if r.exit != nil {
 				note += ": the machine: " + r.exit.Error()
 			}
+		} else if len(r.again) > 0 {
+			note = "  at the second try: " + strings.Join(r.again, ", ")
 		}
 		fmt.Fprintf(w, "%-10s %7d %7d %7d %8s%s\n", r.boot, r.passed, r.failed, r.skipped, r.took.Round(time.Second), note)
 	}
