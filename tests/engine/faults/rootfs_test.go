@@ -42,12 +42,13 @@ func TestBriefRootfs(t *testing.T) {
 	elsewhere("after the restart")
 	s.until(id, "started again", func(*container.State) bool { return strings.HasSuffix(s.logs(id), "once\nonce\nonce\n") })
 	var shim int
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.inspect(id).State.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.inspect(id).State.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Sscanf(string(stat), "%d (sleep) S %d", new(int), &shim); err != nil || shim < 2 {
-		t.Fatalf("%s: no parent: %v", stat, err)
+	_, parent, _ := strings.Cut(string(status), "\nPPid:\t")
+	if _, err := fmt.Sscan(parent, &shim); err != nil || shim < 2 {
+		t.Fatalf("%s: no parent: %v", status, err)
 	}
 	if err := unix.Kill(shim, unix.SIGKILL); err != nil {
 		t.Fatal(err)
