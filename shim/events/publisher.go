@@ -10,9 +10,11 @@ import (
 // times are the publisher's, so that tests need not wait.
 type times struct {
 	retry, retryMax time.Duration // between attempts, doubled from the first to the second
-	answer          time.Duration // for which an answer is waited before the connection is given up
-	idle            time.Duration // for which a connection is kept without events
-	settle          time.Duration // from when all clients are connected again until events are sent
+	// answer is for how long one is waited for before the connection is given up and the event sent again. It is long: a
+	// daemon that was stopped takes what is in its socket when it goes on, and would have that event twice.
+	answer time.Duration
+	idle   time.Duration // for which a connection is kept without events
+	settle time.Duration // from when all clients are connected again until events are sent
 	// The pauses of the daemon's clients between attempts to connect, with all the fifths against them: see pause.
 	firstPause, longestPause time.Duration
 }
@@ -21,7 +23,7 @@ var usual = times{
 	retry:    50 * time.Millisecond,
 	retryMax: time.Second,
 	// An event that is sent twice is taken twice: only a daemon that hangs is worth that.
-	answer: time.Minute,
+	answer: 5 * time.Minute,
 	idle:   2 * time.Second,
 	// A client asks for the daemon's health, and subscribes: dockerd pauses 0.1 s in between.
 	settle:       time.Second,
