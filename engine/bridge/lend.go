@@ -19,7 +19,12 @@ func (d *Devices) Lend(name string, pid int) (inode uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	its, err := os.Stat(link)
+	ns, err := os.Open(link)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	its, err := ns.Stat()
 	if err != nil {
 		return 0, err
 	}
@@ -33,9 +38,12 @@ func (d *Devices) Lend(name string, pid int) (inode uint64, err error) {
 	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 		return 0, errors.Join(&os.PathError{Op: "unmount", Path: path, Err: err}, os.Remove(next))
 	}
+	if err := os.Rename(next, path); err != nil {
+		return 0, errors.Join(err, os.Remove(next), d.bind(ns, path))
+	}
 	inode = its.Sys().(*syscall.Stat_t).Ino
 	d.Lent(path, inode)
-	return inode, os.Rename(next, path)
+	return inode, nil
 }
 
 // Lent says which namespace is at a path since an engine before: whoever opens it finds that one, or none.

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -179,7 +178,7 @@ func (d delta) done() {
 // sorted are elements in the order of their keys.
 func (s *set) sorted(elements map[string]string) []nftables.SetElement {
 	list := make([]nftables.SetElement, 0, len(elements))
-	for _, key := range slices.SortedFunc(maps.Keys(elements), cmp.Compare[string]) {
+	for _, key := range slices.Sorted(maps.Keys(elements)) {
 		list = append(list, s.element(key, elements[key]))
 	}
 	return list

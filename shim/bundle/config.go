@@ -33,9 +33,12 @@ func (b *Bundle) Config() (*Config, error) {
 
 // PrivatePIDs says that the container has a pid namespace of its own: the kernel ends all its processes with the
 // first. Where it shares one, the shim has to end them.
-func (c *Config) PrivatePIDs() bool {
+func (c *Config) PrivatePIDs() bool { return c.private("pid") }
+
+// private says that the container gets a new namespace of a kind, and neither joins one nor stays in ours.
+func (c *Config) private(kind string) bool {
 	for _, ns := range c.Linux.Namespaces {
-		if ns.Type == "pid" {
+		if ns.Type == kind {
 			return ns.Path == ""
 		}
 	}
@@ -49,15 +52,7 @@ const brief = "io.gantry.rootfs.brief"
 // BriefRootfs says that the rootfs need not stay mounted in the bundle once the container has been created: that was
 // asked for, the container has the mount in a namespace of its own, and no hook may come to look for it.
 func (c *Config) BriefRootfs() bool {
-	if c.Annotations[brief] != "true" || c.Hooks != nil {
-		return false
-	}
-	for _, ns := range c.Linux.Namespaces {
-		if ns.Type == "mount" {
-			return ns.Path == ""
-		}
-	}
-	return false
+	return c.Annotations[brief] == "true" && c.Hooks == nil && c.private("mount")
 }
 
 // groups are the annotations that name the containers which share a shim; the first that is there counts.

@@ -26,13 +26,17 @@ func TestBriefRootfs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(mounts)) {
-			if strings.Contains(line, id) && strings.Contains(line, "rootfs") {
+			namespace := strings.Contains(line, s.path("exec/netns")+"/") && !strings.Contains(line, "/default ")
+			if namespace || strings.Contains(line, id) && strings.Contains(line, "rootfs") {
 				t.Errorf("%s the host has %s", when, line)
 			}
 		}
-		left, err := filepath.Glob(s.path("exec/*/*/*/" + id + "/rootfs/*"))
-		if err != nil || len(left) > 0 {
-			t.Errorf("%s in the bundle's rootfs: %q, %v", when, left, err)
+		roots, err := filepath.Glob(s.path("exec/*/*/*/*/" + id + "/rootfs"))
+		if err != nil || len(roots) != 1 {
+			t.Fatalf("%s: the bundle's rootfs is %q, %v", when, roots, err)
+		}
+		if left, err := os.ReadDir(roots[0]); err != nil || len(left) > 0 {
+			t.Errorf("%s in the bundle's rootfs: %v, %v", when, left, err)
 		}
 	}
 	elsewhere("after the start")
