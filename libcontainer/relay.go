@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/libcontainer/internal/poller"
-	"github.com/gantry-containers/gantry/libcontainer/internal/sigcatch"
 	"github.com/gantry-containers/gantry/libcontainer/launch"
+	"github.com/gantry-containers/gantry/libcontainer/sigcatch"
 )
 
 // relay stands between a process in the foreground and the runtime's caller: signals,

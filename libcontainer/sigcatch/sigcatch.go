@@ -34,12 +34,12 @@ type Catcher struct {
 	taken uint64 // bit n-1: old[n] is to be put back
 }
 
-// Start begins to catch every signal that a process may be sent, but: those that report
+// Start begins to catch some signals; where none is named, every signal that a process may be sent, but: those that report
 // a fault of the program itself (SIGSEGV and the like), SIGURG and SIGPROF, which the Go
 // runtime sends to itself; SIGPIPE, which is the process's own doing; SIGTTIN and SIGTTOU, whose default (stop) is what a read or
 // write in the background must do, and not be repeated for ever; SIGCHLD, see Add.
 // There is one Catcher at a time, EBUSY otherwise.
-func Start() (*Catcher, error) {
+func Start(signals ...unix.Signal) (*Catcher, error) {
 	if writeEnd >= 0 {
 		return nil, fmt.Errorf("catch signals: %w", unix.EBUSY)
 	}
@@ -49,14 +49,15 @@ func Start() (*Catcher, error) {
 	}
 	writeEnd = int32(pipe[1])
 	c := &Catcher{pipe: os.NewFile(uintptr(pipe[0]), "signals")}
+	if len(signals) == 0 {
+		signals = all()
+	}
 	var set unix.Sigset_t
-	for sig := unix.Signal(1); sig <= last; sig++ {
-		if ours(sig) {
-			set.Val[0] |= bit(sig)
-			if err := c.Add(sig); err != nil {
-				c.Stop()
-				return nil, err
-			}
+	for _, sig := range signals {
+		set.Val[0] |= bit(sig)
+		if err := c.Add(sig); err != nil {
+			c.Stop()
+			return nil, err
 		}
 	}
 	// What the caller had blocked must arrive, too. One thread that takes it is enough.
@@ -65,6 +66,15 @@ func Start() (*Catcher, error) {
 		return nil, fmt.Errorf("catch signals: sigprocmask: %w", err)
 	}
 	return c, nil
+}
+
+func all() (signals []unix.Signal) {
+	for sig := unix.Signal(1); sig <= last; sig++ {
+		if ours(sig) {
+			signals = append(signals, sig)
+		}
+	}
+	return signals
 }
 
 func ours(sig unix.Signal) bool {
