@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -50,7 +49,10 @@ func serve(f flags) error {
 	if err := reap.Subreaper(); err != nil {
 		return err
 	}
-	reap.Orphans()
+	terminated, err := catchSignals(reap.Orphans())
+	if err != nil {
+		return err
+	}
 	listener, err := inheritedListener()
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func serve(f flags) error {
 	select {
 	case err = <-ended:
 	case <-quit:
-	case s := <-terminated():
+	case s := <-terminated:
 		patience = 0
 		slog.Info("ending", "signal", s)
 	case <-unwanted(tasks):
@@ -134,20 +136,6 @@ func leave(f flags, server *ttrpc.Server, publisher *events.Publisher, patience 
 	server.Close()
 	stdio.WaitLoggers(context.Background()) // it ends those that do not end
 	return err
-}
-
-func terminated() <-chan os.Signal {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
-	dump := make(chan os.Signal, 1)
-	signal.Notify(dump, unix.SIGUSR1)
-	go func() {
-		for range dump {
-			stacks := make([]byte, 1<<20)
-			slog.Info(string(stacks[:runtime.Stack(stacks, true)]))
-		}
-	}()
-	return signals
 }
 
 // quiet is how long the shim must be idle before its memory is given back: a container that ends before does not pay

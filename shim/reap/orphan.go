@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"sync"
 	"time"
@@ -24,10 +23,9 @@ func Subreaper() error {
 // settle is how long a zombie must lie before it is an orphan: whoever waits for a process of his own does so at once.
 const settle = time.Second
 
-// Orphans reaps, from now on, the children that nobody waits for.
-func Orphans() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGCHLD)
+// Orphans reaps, from now on, the children that nobody waits for. It is told of each SIGCHLD by died.
+func Orphans() (died func()) {
+	signals := make(chan struct{}, 1)
 	go func() {
 		for range signals {
 			var before map[int]bool
@@ -39,6 +37,12 @@ func Orphans() {
 			}
 		}
 	}()
+	return func() {
+		select {
+		case signals <- struct{}{}:
+		default: // the next sweep is yet to come
+		}
+	}
 }
 
 // sweep reaps the zombies that lay there before, and returns those that are new.

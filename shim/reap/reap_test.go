@@ -3,6 +3,7 @@ package reap
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,8 +99,25 @@ func TestWaitForAnothersChild(t *testing.T) {
 	}
 }
 
+// orphans has them reaped while a test runs.
+func orphans(t *testing.T) {
+	t.Helper()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGCHLD)
+	t.Cleanup(func() {
+		signal.Stop(signals)
+		close(signals)
+	})
+	died := Orphans()
+	go func() {
+		for range signals {
+			died()
+		}
+	}()
+}
+
 func TestOrphans(t *testing.T) {
-	Orphans()
+	orphans(t)
 	stray := orphan(t, "sleep 0.1")
 	awaited, err := Open(orphan(t, "sleep 0.2; exit 9"))
 	if err != nil {
@@ -116,7 +134,7 @@ func TestOrphans(t *testing.T) {
 
 // TestExpect: a process ends long before whoever has it started learns its number.
 func TestExpect(t *testing.T) {
-	Orphans()
+	orphans(t)
 	release := Expect()
 	pid := orphan(t, "sleep 0.5; exit 5") // not before the shell between has ended, which would reap it
 	time.Sleep(3 * settle)
