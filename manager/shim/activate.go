@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -89,17 +88,17 @@ func (l *Launcher) activate(ctx context.Context, b *bundle.Bundle, binary string
 	defer cancel()
 	stop := context.AfterFunc(child.ended, cancel) // our copy of the socket keeps the connection open
 	defer stop()
-	server, err := l.connect(ctx, b, answer)
+	server, err := l.connect(ctx, b, answer, child)
 	if err == nil {
 		if err = save(b, answer); err != nil {
 			l.release(server)
 		}
 	}
 	if err != nil {
-		if child.ended.Err() != nil {
+		if child.gone() {
 			err = errEnded
 		}
-		return nil, errors.Join(err, child.kill())
+		return nil, errors.Join(err, child.end())
 	}
 	return server, nil
 }
@@ -193,49 +192,6 @@ func (l *Launcher) serverEnvironment(b *bundle.Bundle) []string {
 		}
 	}
 	return env
-}
-
-// child is a process that this one has to wait for, as long as it is there.
-type child struct {
-	pid   int
-	ended context.Context // done when it has been waited for
-}
-
-// adopt waits for a child, without a thread.
-func adopt(pid int) (child, error) {
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-	if err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, waitErr := unix.Wait4(pid, nil, 0, nil)
-		return child{}, errors.Join(os.NewSyscallError("pidfd_open", err), waitErr)
-	}
-	process := os.NewFile(uintptr(fd), "pidfd")
-	ended, end := context.WithCancel(context.Background())
-	go func() {
-		defer end()
-		defer process.Close()
-		if !processEnd(process) {
-			return
-		}
-		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
-			slog.Warn("wait for a shim", "pid", pid, "error", err)
-		}
-	}()
-	return child{pid, ended}, nil
-}
-
-// kill ends it.
-func (c child) kill() error {
-	select {
-	case <-c.ended.Done():
-		return nil
-	default:
-	}
-	if err := unix.Kill(c.pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-		return fmt.Errorf("kill the shim, process %d: %w", c.pid, err)
-	}
-	<-c.ended.Done()
-	return nil
 }
 
 func removeIfThere(path string) error {

@@ -95,16 +95,3 @@ func trusted(conn net.Conn) error {
 	}
 	return nil
 }
-
-// processEnd waits for the end of a process, or of the descriptor, and tells which; it holds no thread.
-func processEnd(pidfd *os.File) bool {
-	raw, err := pidfd.SyscallConn()
-	if err != nil {
-		return false
-	}
-	err = raw.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 && err == nil
-	})
-	return err == nil
-}

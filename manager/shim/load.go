@@ -44,7 +44,7 @@ func (l *Launcher) Load(ctx context.Context, b *bundle.Bundle) (*Shim, error) {
 func (l *Launcher) reach(ctx context.Context, b *bundle.Bundle, place *bootapi.BootstrapResult) (*server, error) {
 	const tries = 6
 	for i := 0; ; i++ {
-		server, err := l.connect(ctx, b, place)
+		server, err := l.connect(ctx, b, place, nil)
 		if !errors.Is(err, ttrpc.ErrClosed) || i == tries || ctx.Err() != nil {
 			return server, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -25,14 +23,13 @@ type server struct {
 	address       string
 	version       int // of the task service
 	pid           int
-	process       *os.File // a pidfd; nil where the pid is unknown
+	process       *process // nil where the pid is unknown
 	id, namespace string
 	binary        string // that was started; "" where it is unknown
 	limits        limits
 
-	gone   chan struct{} // closed when the server is dead
-	dying  sync.Once
-	exited chan struct{} // closed when the process has ended, if it is known
+	gone  chan struct{} // closed when the server is dead
+	dying sync.Once
 
 	mu      sync.Mutex
 	client  *ttrpc.Client // nil while there is no connection
@@ -49,8 +46,9 @@ type link struct {
 	pid     int
 }
 
-// connect finds the server of an answer and takes a reference to it. Several bundles share what is one process.
-func (l *Launcher) connect(ctx context.Context, b *bundle.Bundle, a *bootapi.BootstrapResult) (*server, error) {
+// connect finds the server of an answer and takes a reference to it. Several bundles share what is one process. A child of
+// this process, which is watched already, is given.
+func (l *Launcher) connect(ctx context.Context, b *bundle.Bundle, a *bootapi.BootstrapResult, child *process) (*server, error) {
 	found, err := open(ctx, a.Address, int(a.Version), b)
 	if err != nil {
 		return nil, err
@@ -64,16 +62,13 @@ func (l *Launcher) connect(ctx context.Context, b *bundle.Bundle, a *bootapi.Boo
 	}
 	s := &server{
 		address: a.Address, version: found.version, pid: found.pid, id: b.ID, namespace: b.Namespace, limits: l.limits,
-		gone: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{}), client: found.client, refs: 1,
+		gone: make(chan struct{}), changed: make(chan struct{}), client: found.client, refs: 1,
 	}
 	s.binary, _ = binaryOf(b) // a sandbox's may be another's business
-	if fd, err := unix.PidfdOpen(s.pid, unix.PIDFD_NONBLOCK); err == nil && s.pid > 1 {
-		s.process = os.NewFile(uintptr(fd), "pidfd")
-		go func() {
-			if processEnd(s.process) {
-				close(s.exited)
-			}
-		}()
+	if child != nil && child.pid == s.pid {
+		s.process = child
+	} else if s.pid > 1 {
+		s.process, _ = watch(s.pid) // one that has ended is found so by the connection
 	}
 	l.servers[a.Address] = s
 	go s.keep(found)
@@ -92,7 +87,7 @@ func (l *Launcher) release(s *server) {
 	}
 	s.hangUp()
 	if s.process != nil {
-		s.process.Close()
+		s.process.leave()
 	}
 }
 
@@ -195,15 +190,17 @@ func (s *server) ended() bool { return s.wait(0) }
 
 // wait waits for the process's end, so long at most, and tells whether it has ended. That of an unknown one is not seen.
 func (s *server) wait(limit time.Duration) bool {
+	if s.process == nil {
+		time.Sleep(limit)
+		return false
+	}
+	if s.process.gone() {
+		return true
+	}
 	over := time.NewTimer(limit)
 	defer over.Stop()
 	select {
-	case <-s.exited:
-		return true
-	default:
-	}
-	select {
-	case <-s.exited:
+	case <-s.process.ended.Done():
 		return true
 	case <-over.C:
 		return false

@@ -13,7 +13,6 @@ import (
 	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
-	"golang.org/x/sys/unix"
 
 	"github.com/gantry-containers/gantry/manager/bundle"
 )
@@ -64,14 +63,8 @@ func (s *Shim) kill() error {
 		return fmt.Errorf("the shim says that it is process %d, which is none: %w", pid, errdefs.ErrFailedPrecondition)
 	}
 	slog.Warn("a shim does not end and is killed", "namespace", s.bundle.Namespace, "id", s.bundle.ID, "pid", pid)
-	raw, err := s.server.process.SyscallConn()
-	if err != nil {
+	if err := s.server.process.kill(); err != nil {
 		return err
-	}
-	var killErr error
-	err = raw.Control(func(fd uintptr) { killErr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
-	if err := errors.Join(err, killErr); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill the shim, process %d: %w", pid, err)
 	}
 	s.server.wait(s.server.limits.shutdown)
 	return nil

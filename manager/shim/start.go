@@ -155,7 +155,7 @@ func (l *Launcher) join(ctx context.Context, b *bundle.Bundle, text []byte) (*se
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.limits.answer)
 	defer cancel()
-	server, err := l.connect(ctx, b, answer)
+	server, err := l.connect(ctx, b, answer, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (l *Launcher) Attach(ctx context.Context, b *bundle.Bundle, address string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.limits.answer)
 	defer cancel()
-	server, err := l.connect(ctx, b, answer)
+	server, err := l.connect(ctx, b, answer, nil)
 	if err != nil {
 		log.close()
 		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)

@@ -64,6 +64,9 @@ type result struct {
 // minimalPause is reckoned for a collection that took less, so that the next isn't at once.
 const minimalPause = 5 * time.Millisecond
 
+// longestRest is how long the next collection waits, at most, because the last one has worked for long.
+const longestRest = 2 * time.Second
+
 func startCollector(c config.GC, db garbage) *collector {
 	c.PauseThreshold = min(max(c.PauseThreshold, 0), 0.5)
 	k := &collector{c: c, db: db, changed: make(chan struct{}, 1), asked: make(chan struct{}, 1), done: make(chan struct{})}
@@ -126,9 +129,7 @@ func (k *collector) run() {
 	if k.c.StartupDelay > 0 {
 		at(k.c.StartupDelay)
 	}
-	var last, soonest time.Time // of the last collection, and when the pauses allow the next
-	var pauses time.Duration
-	var runs int
+	var last, soonest time.Time // of the last collection, and when its cost allows the next
 	for {
 		select {
 		case <-k.ctx.Done():
@@ -142,21 +143,26 @@ func (k *collector) run() {
 		case <-due:
 		}
 		due = nil
+		began := time.Now()
 		pause, ok := k.once()
 		last = time.Now()
 		soonest = last.Add(time.Second)
-		if ok {
-			runs++
-			pauses += max(pause, minimalPause)
-			if t := k.c.PauseThreshold; t > 0 {
-				average := float64(pauses) / float64(runs)
-				soonest = last.Add(time.Duration(average/t - average))
-			}
+		if ok && k.c.PauseThreshold > 0 {
+			soonest = last.Add(k.rest(pause, last.Sub(began)))
 		}
 		if delay, again := k.wanted(last, soonest); again {
 			at(delay)
 		}
 	}
+}
+
+// rest is how long to wait after a collection, so that pauses are as small a part of the time as was asked for. So is the
+// work, which two processors feel with a thousand containers, but deletions that take minutes don't hold up the next.
+func (k *collector) rest(pause, work time.Duration) time.Duration {
+	after := func(d time.Duration) time.Duration {
+		return time.Duration(float64(d)/k.c.PauseThreshold) - d
+	}
+	return max(after(max(pause, minimalPause)), min(after(work), longestRest))
 }
 
 // wanted says whether what changed since the last collection calls for one, and in how long.

@@ -19,6 +19,7 @@ type fakeGarbage struct {
 	mu      sync.Mutex
 	begin   time.Time
 	pause   time.Duration // of each collection
+	work    time.Duration // beside it
 	err     error
 	runs    []time.Duration // since begin
 	changed func(bool)
@@ -35,7 +36,7 @@ func (f *fakeGarbage) GarbageCollect(context.Context) (gc.Stats, error) {
 	f.runs = append(f.runs, time.Since(f.begin))
 	err := f.err
 	f.mu.Unlock()
-	time.Sleep(f.pause) // in the test's own time
+	time.Sleep(f.pause + f.work) // in the test's own time
 	return fakeStats(f.pause), err
 }
 
@@ -51,6 +52,7 @@ func TestCollectorSchedule(t *testing.T) {
 		name  string
 		c     config.GC
 		pause time.Duration
+		work  time.Duration
 		do    func(f *fakeGarbage)
 		after time.Duration
 		want  []time.Duration
@@ -73,6 +75,14 @@ func TestCollectorSchedule(t *testing.T) {
 			time.Sleep(500 * ms)
 			f.changed(true) // the collection ended at 120 ms; the next may begin 980 ms later
 		}, after: time.Hour, want: []time.Duration{100 * ms, 1100 * ms}},
+		{name: "so is the work", c: config.GC{PauseThreshold: 0.02, StartupDelay: 100 * ms}, pause: 5 * ms, work: 35 * ms, do: func(f *fakeGarbage) {
+			time.Sleep(500 * ms)
+			f.changed(true) // the collection ended at 140 ms; the next may begin 1960 ms later
+		}, after: time.Hour, want: []time.Duration{100 * ms, 2100 * ms}},
+		{name: "long work does not hold up the next", c: config.GC{PauseThreshold: 0.02, StartupDelay: 100 * ms}, pause: 5 * ms, work: time.Minute, do: func(f *fakeGarbage) {
+			time.Sleep(500 * ms)
+			f.changed(true)
+		}, after: time.Hour, want: []time.Duration{100 * ms, 62105 * ms}},
 		{name: "half of the time at the most", c: config.GC{PauseThreshold: 7, StartupDelay: 100 * ms}, pause: 20 * ms, do: func(f *fakeGarbage) {
 			time.Sleep(121 * ms)
 			f.changed(true)
@@ -87,7 +97,7 @@ func TestCollectorSchedule(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fakeGarbage{begin: time.Now(), pause: test.pause}
+				f := &fakeGarbage{begin: time.Now(), pause: test.pause, work: test.work}
 				k := startCollector(test.c, f)
 				test.do(f)
 				time.Sleep(test.after)
