@@ -43,11 +43,11 @@ func (d *Devices) Ensure(b Bridge) error {
 	if l.Type() != "bridge" {
 		return fault.Errorf(errdefs.ErrInvalidArgument, "device %s is a %s, not a bridge", b.Name, l.Type())
 	}
-	if err := orMissing(sysctl(filepath.Join("ipv6/conf", b.Name, "accept_ra"), "0")); err != nil {
+	if err := orMissing(d.settings.write(filepath.Join("ipv6/conf", b.Name, "accept_ra"), "0")); err != nil {
 		return err
 	}
 	if b.IPv6 {
-		if err := sysctl(filepath.Join("ipv6/conf", b.Name, "disable_ipv6"), "0"); err != nil {
+		if err := d.settings.write(filepath.Join("ipv6/conf", b.Name, "disable_ipv6"), "0"); err != nil {
 			return fmt.Errorf("IPv6 on bridge %s: %w", b.Name, err)
 		}
 	}
@@ -74,6 +74,12 @@ func (d *Devices) makeBridge(b Bridge) (netlink.Link, error) {
 	l := &netlink.Bridge{LinkAttrs: attrs}
 	if err := d.h.LinkAdd(l); err != nil {
 		return nil, err
+	}
+	if b.IPv6 {
+		return l, nil
+	}
+	if err := d.settings.withoutIPv6(b.Name); err != nil {
+		return nil, errors.Join(err, d.Remove(b.Name))
 	}
 	return l, nil
 }

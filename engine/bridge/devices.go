@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"sync"
 
@@ -18,6 +17,8 @@ type Devices struct {
 	// h is one socket for all that is asked of the kernel: opening one each time would cost more than the question.
 	h    *netlink.Handle
 	home *os.File
+	// settings are home's.
+	settings settings
 	// dir has a file for each network namespace.
 	dir string
 
@@ -39,7 +40,12 @@ func Open(dir string) (*Devices, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netlink: %w", err), home.Close())
 	}
-	d := &Devices{h: h, home: home, dir: dir, lent: map[string]uint64{}}
+	own, err := openSettings()
+	if err != nil {
+		h.Close()
+		return nil, errors.Join(err, home.Close())
+	}
+	d := &Devices{h: h, home: home, settings: own, dir: dir, lent: map[string]uint64{}}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as /run/netns: who joins must get there
 		return nil, errors.Join(err, d.Close())
 	}
@@ -52,7 +58,7 @@ func (d *Devices) Close() error {
 	defer d.mu.Unlock()
 	d.closed = true
 	d.h.Close()
-	err := d.home.Close()
+	err := errors.Join(d.home.Close(), d.settings.close())
 	if d.spare != nil {
 		err = errors.Join(err, d.spare.Close())
 		d.spare = nil
@@ -113,19 +119,6 @@ func (d *Devices) RemoveStrays(bridges, known map[string]bool) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// sysctl writes a setting of the thread's network namespace.
-func sysctl(path, value string) error {
-	return os.WriteFile(filepath.Join("/proc/sys/net", path), []byte(value), 0o644) //nolint:gosec // it is there
-}
-
-// orMissing leaves away that the kernel does not have a setting: one without IPv6 has none of those.
-func orMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // addr is an address as netlink has it. It can be used at once: nobody else has it, so nobody is asked for it.

@@ -139,8 +139,13 @@ func TestAttach(t *testing.T) {
 			t.Errorf("%s: %q, want %q", command, got, want)
 		}
 	}
-	if got := do(t, "cat", "/proc/sys/net/ipv6/conf/br-attach/accept_ra"); got != "0\n" {
-		t.Errorf("accept_ra is %q", got)
+	plain := bridged(t, d, "br-plain", false)
+	for setting, want := range map[string]string{
+		b.Name + "/accept_ra": "0", b.Name + "/disable_ipv6": "0", plain.Name + "/disable_ipv6": "1", first.Host + "/disable_ipv6": "1",
+	} {
+		if got := do(t, "cat", "/proc/sys/net/ipv6/conf/"+setting); got != want+"\n" {
+			t.Errorf("%s is %q, want %s", setting, got, want)
+		}
 	}
 	// Other default routes go away.
 	if err := d.Route(ns, bridge.Routes{IPv4: bridge.Gateway{Link: "eth1", Via: netip.MustParseAddr("10.9.0.9")}}); err != nil {

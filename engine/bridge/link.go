@@ -82,10 +82,16 @@ func (d *Devices) Attach(namespace string, routes Routes, links ...Link) (err er
 		}
 		made++
 	}
+	inside, err := openSettings()
+	if err != nil {
+		return err
+	}
+	// The end of a mount waits for all processors.
+	defer func() { go inside.close() }() //nolint:errcheck // nothing was written to it
 	return d.within(namespace, func(h *netlink.Handle) error {
 		index := map[string]int{}
 		for _, l := range links {
-			if index[l.Name], err = configure(h, l); err != nil {
+			if index[l.Name], err = configure(h, inside, l); err != nil {
 				return fmt.Errorf("interface %s: %w", l.Name, err)
 			}
 		}
@@ -108,7 +114,7 @@ func (d *Devices) join(l Link, ns netlink.NsFd) error {
 		return fmt.Errorf("adding interface %s to bridge %s failed: could not find bridge %s: %w", l.Host, l.Bridge, l.Bridge, errMissing)
 	}
 	// The kernel tells the neighbours about the container when its end goes up, and nobody hears it before ours is up.
-	attrs.Name, attrs.Flags = l.Host, net.FlagUp
+	attrs.Name = l.Host
 	attrs.HardwareAddr = MAC()
 	attrs.MasterIndex = master.Attrs().Index
 	v := netlink.NewVeth(attrs)
@@ -116,14 +122,30 @@ func (d *Devices) join(l Link, ns netlink.NsFd) error {
 	if err := d.h.LinkAdd(v); err != nil {
 		return errors.Join(fmt.Errorf("adding interface %s to bridge %s failed: %w", l.Host, l.Bridge, err), d.Remove(l.Host))
 	}
+	if err := d.openPort(v, l); err != nil {
+		return errors.Join(fmt.Errorf("port %s of bridge %s: %w", l.Host, l.Bridge, err), d.Remove(l.Host))
+	}
+	return nil
+}
+
+// openPort makes a new port of a bridge what it should be, and then sets it up.
+func (d *Devices) openPort(v netlink.Link, l Link) error {
+	// A port needs no address, and with many of them the kernel looks at their routes for each device that comes or goes.
+	if err := d.settings.withoutIPv6(l.Host); err != nil {
+		return err
+	}
 	if l.Isolated {
-		err = d.h.LinkSetIsolated(v, true)
+		if err := d.h.LinkSetIsolated(v, true); err != nil {
+			return fmt.Errorf("isolate: %w", err)
+		}
 	}
 	if l.Hairpin {
-		err = errors.Join(err, d.h.LinkSetHairpin(v, true))
+		if err := d.h.LinkSetHairpin(v, true); err != nil {
+			return fmt.Errorf("hairpin: %w", err)
+		}
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("port %s of bridge %s: %w", l.Host, l.Bridge, err), d.Remove(l.Host))
+	if err := d.h.LinkSetUp(v); err != nil {
+		return fmt.Errorf("set up: %w", err)
 	}
 	return nil
 }
@@ -135,7 +157,7 @@ var errMissing = errors.New("no such network interface")
 func IsMissing(err error) bool { return errors.Is(err, errMissing) }
 
 // configure is done in the container's namespace.
-func configure(h *netlink.Handle, l Link) (index int, err error) {
+func configure(h *netlink.Handle, inside settings, l Link) (index int, err error) {
 	dev, err := h.LinkByName(l.Name)
 	if err != nil {
 		return 0, err
@@ -151,7 +173,7 @@ func configure(h *netlink.Handle, l Link) (index int, err error) {
 		{filepath.Join("ipv6/conf", l.Name, "ndisc_notify"), "1"},
 		{filepath.Join("ipv4/conf", l.Name, "arp_notify"), "1"},
 	} {
-		if err := orMissing(sysctl(s.path, s.value)); err != nil {
+		if err := orMissing(inside.write(s.path, s.value)); err != nil {
 			return index, err
 		}
 	}
@@ -161,7 +183,7 @@ func configure(h *netlink.Handle, l Link) (index int, err error) {
 		}
 	}
 	for path, value := range l.Settings {
-		if err := sysctl(path, value); err != nil {
+		if err := inside.write(path, value); err != nil {
 			return index, err
 		}
 	}

@@ -35,8 +35,8 @@ func (r Rules) know(want []content) known {
 func (r Rules) sorted() Rules {
 	r.Networks = slices.Clone(r.Networks)
 	for i := range r.Networks {
-		if n := &r.Networks[i]; !slices.IsSortedFunc(n.Ports, comparePorts) {
-			n.Ports = slices.SortedFunc(slices.Values(n.Ports), comparePorts)
+		if n := &r.Networks[i]; !slices.IsSortedFunc(n.Ports, ComparePorts) {
+			n.Ports = slices.SortedFunc(slices.Values(n.Ports), ComparePorts)
 		}
 	}
 	return r

@@ -144,7 +144,7 @@ func (r Rules) of(ip6 bool) (view, error) {
 				fn.Ports = append(fn.Ports, p)
 			}
 		}
-		slices.SortFunc(fn.Ports, comparePorts)
+		slices.SortFunc(fn.Ports, ComparePorts)
 		v.networks = append(v.networks, fn)
 	}
 	slices.SortFunc(v.networks, func(a, b familyNetwork) int {
@@ -156,7 +156,8 @@ func (r Rules) of(ip6 bool) (view, error) {
 // used says whether the family needs any rule.
 func (v view) used() bool { return v.ours || len(v.networks) > 0 }
 
-func comparePorts(a, b Port) int {
+// ComparePorts is an order of ports. A network whose ports are in it costs Apply less.
+func ComparePorts(a, b Port) int {
 	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), a.Host.Compare(b.Host), a.Container.Compare(b.Container))
 }
 

@@ -3,6 +3,7 @@ package networks
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,3 +24,16 @@ func HostFiles(t *testing.T, resolv, hosts string) {
 
 // Named puts the path of the host's resolv.conf where RESOLV stands.
 func Named(s string) string { return strings.ReplaceAll(s, "RESOLV", hostResolv) }
+
+// CheckPublished makes the lists of ports again that a service has at hand for the filter: they must be the same.
+func CheckPublished(t *testing.T, s *Service) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, had := range s.published {
+		delete(s.published, id)
+		if made := s.portsOn(id); !slices.Equal(had, made) {
+			t.Errorf("ports of network %s: %v were kept, %v are right", id, had, made)
+		}
+	}
+}

@@ -213,6 +213,7 @@ type filter struct {
 	rules firewall.Rules
 	times int
 	fail  error
+	check func()
 }
 
 // forward finds forwarding off, and turns it on.
@@ -225,6 +226,7 @@ func (f *filter) Apply(_ context.Context, r firewall.Rules) error {
 	defer f.mu.Unlock()
 	f.times++
 	f.rules = r
+	f.check()
 	return f.fail
 }
 

@@ -61,6 +61,7 @@ func (f fixture) open(t *testing.T) *networks.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.filter.check = func() { networks.CheckPublished(t, s) }
 	if err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

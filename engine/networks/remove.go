@@ -81,6 +81,7 @@ func (s *Service) withdraw(n *known) error {
 		return fault.Errorf(errdefs.ErrPermissionDenied, "network %s has active endpoints (%s)", n.Name, strings.Join(list, ", "))
 	}
 	s.all = slices.Delete(slices.Clone(s.all), i, i+1)
+	delete(s.published, n.ID)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package networks
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/moby/moby/api/types/network"
@@ -61,9 +62,9 @@ func (s *Service) Reapply(ctx context.Context) error { return s.rules.apply(ctx)
 
 // filterRules is what the filter has to know.
 func (s *Service) filterRules() firewall.Rules {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	all := firewall.Rules{Forwarding: s.forwarding}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := firewall.Rules{Forwarding: s.forwarding, Networks: make([]firewall.Network, 0, len(s.all))}
 	for _, n := range s.all {
 		if n.Driver != driverBridge || n.ConfigOnly || n.Device == "" {
 			continue
@@ -77,14 +78,27 @@ func (s *Service) filterRules() firewall.Rules {
 				f.IPv6 = family
 			}
 		}
-		for id := range s.members[n.ID] {
-			if b := s.sandboxes[id]; len(b.Ports) > 0 {
-				f.Ports = append(f.Ports, b.portsOn(n.ID)...)
-			}
-		}
+		f.Ports = s.portsOn(n.ID)
 		all.Networks = append(all.Networks, f)
 	}
 	return all
+}
+
+// portsOn are the published ports that lead to a network, sorted. They are made again when one of its members has become
+// another, which is so for one network of maybe hundreds. The caller holds the lock for writing.
+func (s *Service) portsOn(id string) []firewall.Port {
+	if list, ok := s.published[id]; ok {
+		return list
+	}
+	var list []firewall.Port
+	for container := range s.members[id] {
+		if b := s.sandboxes[container]; len(b.Ports) > 0 {
+			list = append(list, b.portsOn(id)...)
+		}
+	}
+	slices.SortFunc(list, firewall.ComparePorts)
+	s.published[id] = list
+	return list
 }
 
 func familyRules(n *known, c network.IPAMConfig) *firewall.Family {

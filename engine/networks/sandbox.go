@@ -76,6 +76,7 @@ func (s *Service) put(b *sandbox) error {
 			s.members[e.Network] = map[string]*endpoint{}
 		}
 		s.members[e.Network][b.Container] = e
+		delete(s.published, e.Network)
 	}
 	s.mu.Unlock()
 	return writeJSON(s.sandboxFile(b.Container), b, false)
@@ -87,6 +88,7 @@ func (s *Service) leave(b *sandbox) {
 		return
 	}
 	for _, e := range b.Endpoints {
+		delete(s.published, e.Network)
 		delete(s.members[e.Network], b.Container)
 		if len(s.members[e.Network]) == 0 {
 			delete(s.members, e.Network)

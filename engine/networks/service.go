@@ -128,6 +128,8 @@ type Service struct {
 	sandboxes map[string]*sandbox
 	// members counts who is in a network, by its id; who comes is counted before the network can be removed.
 	members map[string]map[string]*endpoint
+	// published are the ports that lead to a network, by its id; it has none of a network whose members have changed since.
+	published map[string][]firewall.Port
 	// forwarding are the families for which we made the machine forward.
 	forwarding firewall.Families
 	// leaving are containers whose devices are being removed.
@@ -144,7 +146,7 @@ type Service struct {
 // Open reads the networks. Nothing is made before Load.
 func Open(o Options) (*Service, error) {
 	s := &Service{
-		o: o, ports: newLedger(), sandboxes: map[string]*sandbox{}, members: map[string]map[string]*endpoint{}, leaving: map[string]chan struct{}{},
+		o: o, ports: newLedger(), sandboxes: map[string]*sandbox{}, members: map[string]map[string]*endpoint{}, published: map[string][]firewall.Port{}, leaving: map[string]chan struct{}{},
 		damaged: make(chan string, 64),
 	}
 	s.rules = newRuler(o.Filter, s.filterRules)
