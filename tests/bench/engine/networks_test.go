@@ -24,7 +24,8 @@ import (
 
 // BenchmarkNetworks measures how long it takes to start a container with a published port, and to look up a name, while
 // networks, containers and ports become more and more: 200 networks, 1,000 containers and 500 ports at the end, or
-// $GANTRY_BENCH_NETWORKS networks and as many more of the others. The ratios are with the first tenth of them.
+// $GANTRY_BENCH_NETWORKS networks and as many more of the others. The ratios are with the first tenth of them, which is
+// measured once more when all others have gone: what differs then is the machine.
 func BenchmarkNetworks(b *testing.B) {
 	harness.NeedRoot(b)
 	b.Setenv("TMPDIR", places[0].dir)
@@ -32,25 +33,36 @@ func BenchmarkNetworks(b *testing.B) {
 	c := &crowd{engine: start(b, peers[1].release, "gantry", docker.Setup{Engine: true})}
 	defer c.leave()
 	fmt.Fprintf(out, "\nmedians; ratio = with the first line\n%8s %10s %5s", "networks", "containers", "ports")
-	kinds := []string{"start, none ms", "bridge ms", "with port ms", "look-up ms"}
-	for _, k := range kinds {
+	for _, k := range []string{"start, none ms", "bridge ms", "with port ms", "look-up ms"} {
 		fmt.Fprintf(out, "   %14s %5s", k, "ratio")
 	}
-	first := make([]time.Duration, len(kinds))
-	for step := range 10 {
-		c.grow(n / 10)
+	var first [4]time.Duration
+	line := func(now [4]time.Duration) {
 		fmt.Fprintf(out, "\n%8d %10d %5d", c.networks, len(c.ids), c.ports)
-		for i, now := range []time.Duration{
-			median(20, c.passing(&api.HostConfig{NetworkMode: "none"})), median(20, c.passing(&api.HostConfig{NetworkMode: "n0"})),
-			median(20, c.passing(&api.HostConfig{NetworkMode: "n0", PortBindings: at(19000)})), median(500, c.lookUp()),
-		} {
-			if step == 0 {
-				first[i] = now
-			}
-			fmt.Fprintf(out, "   %14.3f %5.2f", float64(now)/1e6, float64(now)/float64(first[i]))
+		for i, d := range now {
+			fmt.Fprintf(out, "   %14.3f %5.2f", float64(d)/1e6, float64(d)/float64(first[i]))
 		}
 	}
+	for step := range 10 {
+		c.grow(n / 10)
+		now := c.measure()
+		if step == 0 {
+			first = now
+		}
+		line(now)
+	}
+	c.shrink(n / 10)
+	line(c.measure())
 	fmt.Fprintln(out)
+}
+
+// measure has the medians of starts without a network, on a bridge, and with a port, and of look-ups.
+func (c *crowd) measure() [4]time.Duration {
+	c.t.Helper()
+	return [4]time.Duration{
+		median(20, c.passing(&api.HostConfig{NetworkMode: "none"})), median(20, c.passing(&api.HostConfig{NetworkMode: "n0"})),
+		median(20, c.passing(&api.HostConfig{NetworkMode: "n0", PortBindings: at(19000)})), median(500, c.lookUp()),
+	}
 }
 
 // crowd is many networks, each with five containers; every other container has a port.
@@ -84,6 +96,22 @@ func (c *crowd) grow(networks int) {
 	c.lasted = len(c.processes())
 }
 
+// shrink leaves the first networks and their containers.
+func (c *crowd) shrink(networks int) {
+	c.t.Helper()
+	for _, id := range c.ids[5*networks:] {
+		c.end(id)
+	}
+	c.ids = c.ids[:5*networks]
+	for ; c.networks > networks; c.networks-- {
+		if _, err := c.api.NetworkRemove(context.Background(), "n"+strconv.Itoa(c.networks-1), client.NetworkRemoveOptions{}); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.ports = (len(c.ids) + 1) / 2
+	c.lasted = len(c.processes())
+}
+
 // at publishes port 80 at one of the host's.
 func at(port int) network.PortMap {
 	return network.PortMap{network.MustParsePort("80/tcp"): {{HostPort: strconv.Itoa(port)}}}
@@ -112,10 +140,15 @@ func (c *crowd) passing(h *api.HostConfig) func() time.Duration {
 	return func() time.Duration {
 		c.t.Helper()
 		id, took := c.container(h)
-		if _, err := c.api.ContainerRemove(context.Background(), id, client.ContainerRemoveOptions{Force: true}); err != nil {
-			c.t.Fatal(err)
-		}
+		c.end(id)
 		return took
+	}
+}
+
+func (c *crowd) end(id string) {
+	c.t.Helper()
+	if _, err := c.api.ContainerRemove(context.Background(), id, client.ContainerRemoveOptions{Force: true}); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
