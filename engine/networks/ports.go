@@ -175,8 +175,11 @@ func (s *Service) bindGroup(ctx context.Context, container string, a asking) ([]
 	passed := map[uint16]bool{}
 	for try := 1; ; try++ {
 		ports, err := s.ports.choose(container, a, passed)
-		if err != nil || s.o.Publisher == nil {
-			return ports, err
+		if err != nil {
+			return nil, s.whose(err)
+		}
+		if s.o.Publisher == nil {
+			return ports, nil
 		}
 		published, err := s.o.Publisher.Publish(ctx, container, ports...)
 		if err == nil {
@@ -191,6 +194,19 @@ func (s *Service) bindGroup(ctx context.Context, container string, a asking) ([]
 		s.ports.drop(container, ports)
 		passed[ports[0].Host.Port()] = true
 	}
+}
+
+// whose says by which container a port is allocated. Clients know the words before.
+func (s *Service) whose(err error) error {
+	a, ok := errors.AsType[*allocatedError](err)
+	if !ok {
+		return err
+	}
+	name := a.by
+	if c, err := s.o.Records.Get(a.by); err == nil {
+		name = c.Name
+	}
+	return fmt.Errorf("%w by container %s", err, strings.TrimPrefix(name, "/"))
 }
 
 // hold has ports held that a sandbox has from before.
@@ -231,8 +247,8 @@ func (s *Service) unpublish(ctx context.Context, b *sandbox) {
 // ledger knows which ports have been given, and to whom.
 type ledger struct {
 	mu sync.Mutex
-	// taken are addresses by port and protocol.
-	taken map[socket][]netip.Addr
+	// taken are addresses, and whose they are, by port and protocol.
+	taken map[socket][]holding
 	of    map[string][]netkeeper.Port
 	// first and last are the kernel's range for who wants any; next is where the search goes on.
 	first, last, next uint16
@@ -243,8 +259,23 @@ type socket struct {
 	port     uint16
 }
 
+type holding struct {
+	address   netip.Addr
+	container string
+}
+
+// allocatedError is a port that another container has.
+type allocatedError struct {
+	host netip.AddrPort
+	by   string
+}
+
+func (e *allocatedError) Error() string {
+	return fmt.Sprintf("Bind for %s:%d failed: port is already allocated", e.host.Addr(), e.host.Port())
+}
+
 func newLedger() *ledger {
-	l := &ledger{taken: map[socket][]netip.Addr{}, of: map[string][]netkeeper.Port{}, first: 49153, last: 65535}
+	l := &ledger{taken: map[socket][]holding{}, of: map[string][]netkeeper.Port{}, first: 49153, last: 65535}
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		var first, last uint16
 		if _, err := fmt.Sscan(string(b), &first, &last); err == nil && first <= last && first > 0 {
@@ -280,7 +311,8 @@ func (l *ledger) number(a asking, passed map[uint16]bool) (uint16, error) {
 			}
 		}
 		if a.only() {
-			return 0, fmt.Errorf("Bind for %s:%d failed: port is already allocated", l.taker(a, a.first), a.first) //nolint:staticcheck // clients know these words
+			at, by := l.taker(a, a.first)
+			return 0, &allocatedError{netip.AddrPortFrom(at, a.first), by}
 		}
 		return 0, errAllocated
 	}
@@ -299,24 +331,28 @@ func (l *ledger) number(a asking, passed map[uint16]bool) (uint16, error) {
 
 var errAllocated = errors.New("all ports are allocated")
 
-func (l *ledger) free(a asking, n uint16) bool { return !l.taker(a, n).IsValid() }
+func (l *ledger) free(a asking, n uint16) bool {
+	at, _ := l.taker(a, n)
+	return !at.IsValid()
+}
 
-// taker is an address on which a number is not free for a group. Of two families moby tells now one, now the other.
-func (l *ledger) taker(a asking, n uint16) (taker netip.Addr) {
+// taker is an address on which a number is not free for a group, and whose it is. Of two families moby tells now one, now
+// the other.
+func (l *ledger) taker(a asking, n uint16) (at netip.Addr, container string) {
 	for _, p := range a.ports {
 		for _, other := range l.taken[socket{p.Protocol, n}] {
 			mine := p.Host.Addr()
-			if mine.Is4() == other.Is4() && (mine == other || mine.IsUnspecified() || other.IsUnspecified()) {
-				taker = mine
+			if mine.Is4() == other.address.Is4() && (mine == other.address || mine.IsUnspecified() || other.address.IsUnspecified()) {
+				at, container = mine, other.container
 			}
 		}
 	}
-	return taker
+	return at, container
 }
 
 func (l *ledger) add(container string, p netkeeper.Port) {
 	k := socket{p.Protocol, p.Host.Port()}
-	l.taken[k] = append(l.taken[k], p.Host.Addr())
+	l.taken[k] = append(l.taken[k], holding{p.Host.Addr(), container})
 	l.of[container] = append(l.of[container], p)
 }
 
@@ -334,22 +370,22 @@ func (l *ledger) drop(container string, ports []netkeeper.Port) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.of[container] = slices.DeleteFunc(l.of[container], func(p netkeeper.Port) bool { return slices.Contains(ports, p) })
-	l.untake(ports)
+	l.untake(container, ports)
 }
 
 // release gives all of a container's ports back.
 func (l *ledger) release(container string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.untake(l.of[container])
+	l.untake(container, l.of[container])
 	delete(l.of, container)
 }
 
-func (l *ledger) untake(ports []netkeeper.Port) {
+func (l *ledger) untake(container string, ports []netkeeper.Port) {
 	for _, p := range ports {
 		k := socket{p.Protocol, p.Host.Port()}
 		list := l.taken[k]
-		if i := slices.Index(list, p.Host.Addr()); i >= 0 {
+		if i := slices.Index(list, holding{p.Host.Addr(), container}); i >= 0 {
 			list = slices.Delete(list, i, i+1)
 		}
 		l.taken[k] = list

@@ -357,7 +357,7 @@ func TestPorts(t *testing.T) {
 		bindings network.PortMap
 		text     string
 	}{
-		"another container's": {network.PortMap{port("1/tcp"): {to("127.0.0.1", "8080")}}, "Bind for 127.0.0.1:8080 failed: port is already allocated"},
+		"another container's": {network.PortMap{port("1/tcp"): {to("127.0.0.1", "8080")}}, "Bind for 127.0.0.1:8080 failed: port is already allocated by container one"},
 		"a program's":         {network.PortMap{port("1/tcp"): {to("0.0.0.0", "22")}}, "failed to bind host port tcp 0.0.0.0:22: address already in use by sshd (pid 12)"},
 	} {
 		_, err := publish(strings.ReplaceAll(what, " ", "_")[:8], test.bindings)
