@@ -3,11 +3,12 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gantry-containers/gantry/engine/netns"
 )
 
 // Lend makes a namespace's file a link to the namespace of a process in it, and tells the namespace's inode. A file that
@@ -53,25 +54,14 @@ func (d *Devices) Lent(path string, inode uint64) {
 	d.lent[path] = inode
 }
 
-// open opens a namespace. When its process has ended, another one may have the number that the link names, and with it
-// any namespace: the error is then the same as that of a process which is not there.
+// open opens a namespace. Of one that is lent it is the same or none.
 func (d *Devices) open(path string) (*os.File, error) {
-	ns, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
 	d.mu.Lock()
-	want, lent := d.lent[path]
+	inode := d.lent[path]
 	d.mu.Unlock()
-	if !lent {
-		return ns, nil
-	}
-	st, err := ns.Stat()
-	if err == nil && st.Sys().(*syscall.Stat_t).Ino != want {
-		err = &os.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	}
+	fd, err := netns.Open(path, inode)
 	if err != nil {
-		return nil, errors.Join(err, ns.Close())
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return ns, nil
+	return os.NewFile(uintptr(fd), path), nil
 }

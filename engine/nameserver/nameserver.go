@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gantry-containers/gantry/engine/netns"
 	"github.com/gantry-containers/gantry/engine/poll"
 )
 
@@ -103,7 +104,7 @@ func (s *Server) Answer(want Sandbox) error {
 	namespace := -1
 	if want.Namespace != "" {
 		var err error
-		if namespace, err = openNamespace(want.Namespace, want.Inode); err != nil {
+		if namespace, err = netns.Open(want.Namespace, want.Inode); err != nil {
 			return &os.PathError{Op: "open", Path: want.Namespace, Err: err}
 		}
 	}
@@ -128,24 +129,6 @@ func (s *Server) Answer(want Sandbox) error {
 		old.close()
 	}
 	return next.begin()
-}
-
-// openNamespace opens the namespace of a path, which may be a link to a process whose number another one has by now.
-func openNamespace(path string, inode uint64) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil || inode == 0 {
-		return fd, err
-	}
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	if err == nil && st.Ino != inode {
-		err = unix.ENOENT
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
 }
 
 // change changes a sandbox whose namespace remains the same.
