@@ -13,16 +13,22 @@ import (
 	"testing"
 )
 
-// guard is a plugin that lets nobody create privileged containers.
-func guard(t *testing.T) {
+// told is what plugins are told of a request, as far as these tests look at it.
+type told struct {
+	User, UserAuthNMethod string
+	RequestBody           []byte
+}
+
+// guard is a plugin that forbids some requests.
+func guard(t *testing.T, forbidden func(told) bool) {
 	t.Helper()
 	m := http.NewServeMux()
 	m.HandleFunc("/Plugin.Activate", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"Implements":["authz"]}`) })
 	m.HandleFunc("/AuthZPlugin.AuthZRes", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"Allow":true}`) })
 	m.HandleFunc("/AuthZPlugin.AuthZReq", func(w http.ResponseWriter, r *http.Request) {
-		var told struct{ RequestBody []byte }
-		if err := json.NewDecoder(r.Body).Decode(&told); err != nil || strings.Contains(string(told.RequestBody), `"Privileged":true`) {
-			fmt.Fprint(w, `{"Allow":false,"Msg":"not privileged"}`)
+		var request told
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil || forbidden(request) {
+			fmt.Fprint(w, `{"Allow":false,"Msg":"forbidden here"}`)
 			return
 		}
 		fmt.Fprint(w, `{"Allow":true}`)
@@ -64,7 +70,7 @@ func (v *victim) raw(request string) (code int, body string) {
 // TestCVE_2024_41110 wants a privileged container past a plugin that forbids them: with a length of 0, in chunks, over
 // the limit of what plugins are shown (CVE-2026-34040), as another type.
 func TestCVE_2024_41110(t *testing.T) {
-	guard(t)
+	guard(t, func(r told) bool { return strings.Contains(string(r.RequestBody), `"Privileged":true`) })
 	v := start(t, "--authorization-plugin=guard")
 	honest := `{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"none"}}`
 	order := `{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"none","Privileged":true}}`
@@ -83,7 +89,7 @@ func TestCVE_2024_41110(t *testing.T) {
 		code    int
 		says    string
 	}{
-		"plain":                {post(kind+length(order), order), 403, "authorization denied by plugin guard: not privileged"},
+		"plain":                {post(kind+length(order), order), 403, "authorization denied by plugin guard: forbidden here"},
 		"in chunks":            {post(kind+"Transfer-Encoding: chunked\r\n", chunks(order)), 403, "authorization denied"},
 		"length 0":             {post(kind+"Content-Length: 0\r\n", order), 400, ""},
 		"length 0, in chunks":  {post(kind+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", chunks(order)), 403, "authorization denied"},
