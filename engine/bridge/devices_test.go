@@ -433,7 +433,7 @@ func sleeper(t *testing.T) (netns string) {
 func TestKeepNamespace(t *testing.T) {
 	d := open(t)
 	b := bridged(t, d, "br-keep", false)
-	if err := d.KeepNamespace("own", "/proc/self/ns/net"); err == nil || !strings.Contains(err.Error(), "no network namespace") {
+	if err := d.KeepNamespace("own", "/proc/thread-self/ns/net"); err == nil || !strings.Contains(err.Error(), "no network namespace") {
 		t.Errorf("the engine's own: %v", err)
 	}
 	if list, err := d.Namespaces(); err != nil || len(list) != 0 {

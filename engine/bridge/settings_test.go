@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,27 +48,29 @@ func TestSettings(t *testing.T) {
 }
 
 // inNew writes a setting in a new network namespace, and returns what a file has there then.
-func (s settings) inNew(t *testing.T, setting, value, path string) string {
+func (s settings) inNew(t *testing.T, setting, value, path string) (got string) {
 	t.Helper()
-	inside := make(chan string)
-	go func() { // Its thread ends with it, as it is not unlocked.
-		runtime.LockOSThread()
-		defer close(inside)
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	d := &Devices{home: home}
+	if err := d.onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
-		}
-		if err := s.write(setting, value); err != nil {
-			t.Error(err)
+			return err
 		}
 		if err := s.write("ipv4/conf/lo/nonsense", value); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("what is not there: %v", err)
 		}
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
+		if err := s.write(setting, value); err != nil {
+			return err
 		}
-		inside <- string(got)
-	}()
-	return <-inside
+		b, err := os.ReadFile(path)
+		got = string(b)
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	return got
 }

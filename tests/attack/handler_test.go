@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -20,7 +21,7 @@ func TestCVE_2019_5736_Handler(t *testing.T) {
 	handler, before := handlerBeside(t)
 	bundle := hostile(t, e, func(s *specs.Spec) {
 		withCaps(s, "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
-		s.Process.Args = []string{"/bin/attacker", "poll", "12", "/report"} // two commands come meanwhile, on a busy machine, too
+		s.Process.Args = []string{"/bin/attacker", "poll", "600", "/report"}
 	})
 	watcher, module := e.ID("watcher"), e.ID("module")
 	e.MustRun("run", "--detach", "--bundle", bundle, watcher)
@@ -34,6 +35,8 @@ func TestCVE_2019_5736_Handler(t *testing.T) {
 	putModule(t, other)
 	e.MustRun("create", "--bundle", other, module) // the copy is seen before it runs, too
 	e.MustRun("start", module)
+	time.Sleep(harness.Slow(2 * time.Second)) // of both beside each other; the poller looks hundreds of times
+	e.MustRun("kill", watcher, "TERM")
 	found := report(t, bundle)
 	if strings.Contains(found, " "+identity(t, handler)+" ") || wrote(found) {
 		t.Errorf("the handler's file was reached, or its copy written to:\n%s", found)

@@ -1,6 +1,6 @@
 // Command attacker is what the attack tests put into a container, or around the runtime:
 //
-//	poll SECONDS REPORT    follow every process's links, keep what is found, write to it
+//	poll SECONDS REPORT    follow every process's links, so long or until SIGTERM, keep what is found, write to it
 //	swap PATH1 PATH2       exchange two names until killed
 //	refuse PROGRAM ARG...  run a program for which prctl(PR_SET_MM) is refused
 //	noexec PROGRAM ARG...  run a program with vm.memfd_noexec=2, as pid 1 of a pid namespace

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,7 +25,7 @@ type hunter struct {
 	own   map[string]bool
 }
 
-// poll follows the links of all processes until the time is over, then tries by all means
+// poll follows the links of all processes until the time is over, or SIGTERM comes, then tries by all means
 // to write to the programs that it has found.
 func poll(d time.Duration, report string) error {
 	h := &hunter{seen: map[string]bool{}, own: map[string]bool{}}
@@ -34,7 +36,9 @@ func poll(d time.Duration, report string) error {
 		}
 		h.own[identity(&st)] = true
 	}
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	told, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	for end := time.Now().Add(d); told.Err() == nil && time.Now().Before(end); {
 		pids, err := filepath.Glob("/proc/[0-9]*")
 		if err != nil {
 			return err
