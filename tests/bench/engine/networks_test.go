@@ -184,7 +184,7 @@ func (c *crowd) inside(pid int) net.Conn {
 	c.t.Helper()
 	var conn net.Conn
 	done := make(chan error)
-	go func() { // Its thread ends with it, as it is not unlocked.
+	go func() { // Its thread is not used again, as it is not unlocked.
 		runtime.LockOSThread()
 		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 		if err == nil {
